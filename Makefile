@@ -1,0 +1,239 @@
+# Every command a reader types. `make help` lists them.
+#
+#   make run                          build, and start a stage on port 8000; installs what is missing on Debian 12
+#   make run STAGE=03-epoll ARGS="--store memory --port 9000"
+#   make test                         everything that must pass; installs what is missing
+#
+#   make                              build what there is: bin/01-blocking ... bin/05-threaded, bin/chat
+#   make unit TEST='base_*'           some unit tests: those of tests/unit/test_base_*.c
+#   make conformance STAGE=03-epoll   the protocol, against one stage (RULE=M-5: the tests of one rule)
+#   make conformance ADDRESS=127.0.0.1:8000        against a server that runs
+#   make conformance SERVER="path/to/server args"  against anybody's server
+#   make diff FROM=02-select TO=03-epoll           what one I/O model changes
+#
+# Every variant has folders of its own, so none makes another build again:
+#
+#   make                              bin/            objects in build/plain
+#   make CC=clang                     build/plain-clang/bin
+#   make SANITIZE=address,undefined   build/asan/bin
+#   make SANITIZE=thread unit         build/tsan/bin, and its unit tests
+#
+# There are no lists of files: a source in common/, client/ or a stage's folder is compiled because it is there.
+# While a part of common/ does not compile, the others can be tested without it: make unit PARTS=base TEST='base_*'
+
+STAGE    ?= 05-threaded
+ARGS     ?=
+TEST     ?= *
+SANITIZE ?=
+JOBS     ?= 2
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+
+# Debian's, which has Debian's pytest; the first python3 of the path may be another one.
+PYTHON := /usr/bin/python3
+
+# ---- The variant, and where it goes ---------------------------------------------------------------------------------
+
+VARIANT_OF_                  := plain
+VARIANT_OF_address,undefined := asan
+VARIANT_OF_thread            := tsan
+
+VARIANT := $(or $(VARIANT_OF_$(SANITIZE)),$(error SANITIZE is address,undefined or thread, not "$(SANITIZE)"))
+VARIANT := $(VARIANT)$(if $(filter gcc,$(CC)),,-$(notdir $(CC)))
+BUILD   := build/$(VARIANT)
+BIN     := $(if $(filter plain,$(VARIANT)),bin,$(BUILD)/bin)
+
+# ---- How to compile and link ----------------------------------------------------------------------------------------
+
+WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wimplicit-fallthrough -Wstrict-prototypes -Wmissing-prototypes -Werror
+
+CPPFLAGS := -D_GNU_SOURCE -Icommon
+CFLAGS   := -std=gnu11 -g -pthread $(WARNINGS)
+LDFLAGS  := -pthread -Wl,--as-needed
+
+ifeq ($(SANITIZE),)
+# What a distribution's packages are built with. A sanitizer finds more than these, and wants to see it first.
+CPPFLAGS += -D_FORTIFY_SOURCE=2
+CFLAGS   += -O2 -fstack-protector-strong -fPIE
+LDFLAGS  += -pie -Wl,-z,relro,-z,now
+else
+CFLAGS   += -O1 -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer
+LDFLAGS  += -fsanitize=$(SANITIZE)
+endif
+
+# Names for pkg-config. It is asked in the recipes, not here: `make run` may have to install it first.
+COMMON_LIBRARIES := libsodium jansson zlib sqlite3
+CLIENT_LIBRARIES := $(COMMON_LIBRARIES) libedit
+UNIT_LIBRARIES   := $(COMMON_LIBRARIES) cmocka
+STAGE_LIBRARIES   = $(COMMON_LIBRARIES) $(if $(filter 04-% 05-%,$(1)),libevent)
+
+# ---- What there is --------------------------------------------------------------------------------------------------
+
+PARTS           ?= $(patsubst common/%/,%,$(wildcard common/*/))
+COMMON_SOURCES  := $(wildcard common/*.c $(PARTS:%=common/%/*.c))
+STAGES          := $(patsubst %/,%,$(sort $(dir $(wildcard 0?-*/*.c))))
+STAGE_SOURCES   := $(wildcard 0?-*/*.c)
+CLIENT_SOURCES  := $(wildcard client/*.c)
+UNIT_SUPPORT    := $(wildcard tests/unit/support*.c)
+UNIT_SOURCES    := $(sort $(wildcard $(TEST:%=tests/unit/test_%.c)))
+SOURCES         := $(COMMON_SOURCES) $(STAGE_SOURCES) $(CLIENT_SOURCES) $(UNIT_SUPPORT) $(UNIT_SOURCES)
+C_FILES         := $(SOURCES) $(wildcard common/*.h common/*/*.h 0?-*/*.h client/*.h tests/unit/*.h)
+
+LIBRARY         := $(BUILD)/libchat.a
+STAGE_PROGRAMS  := $(STAGES:%=$(BIN)/%)
+CLIENT_PROGRAM  := $(if $(CLIENT_SOURCES),$(BIN)/chat)
+UNIT_PROGRAMS   := $(UNIT_SOURCES:tests/unit/%.c=$(BUILD)/unit/%)
+
+objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SECONDARY:
+.SECONDEXPANSION:
+.PHONY: help all run test unit conformance valgrind diff format lint clean install-packages \
+        run-packages test-packages test-build test-harness test-stages
+
+help: ## this list
+	@echo 'make TARGET [VARIABLE=...]; the variables stand at the top of the Makefile'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo 'stages: $(or $(STAGES),none yet)'
+
+# ---- Build ----------------------------------------------------------------------------------------------------------
+
+all: $(STAGE_PROGRAMS) $(CLIENT_PROGRAM) $(LIBRARY) ## build every stage and the client (CC=clang, SANITIZE=thread ...)
+
+$(BUILD)/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) $$(pkg-config --cflags $(CLIENT_LIBRARIES)) -MMD -MP -c -o $@ $<
+
+$(LIBRARY): $(call objects,$(COMMON_SOURCES))
+	@mkdir -p $(@D)
+	@rm -f $@
+	ar rcs $@ $^
+
+# A stage is linked from whatever C files its folder has.
+$(STAGE_PROGRAMS): $(BIN)/%: $$(call objects,$$(wildcard $$*/*.c)) $(LIBRARY)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $$(pkg-config --libs $(call STAGE_LIBRARIES,$*))
+
+$(BIN)/chat: $(call objects,$(CLIENT_SOURCES)) $(LIBRARY)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $$(pkg-config --libs $(CLIENT_LIBRARIES))
+
+$(UNIT_PROGRAMS): $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(call objects,$(UNIT_SUPPORT)) $(LIBRARY)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $$(pkg-config --libs $(UNIT_LIBRARIES))
+
+-include $(patsubst %.o,%.d,$(call objects,$(SOURCES)))
+
+# ---- Run ------------------------------------------------------------------------------------------------------------
+
+stage_or_exit = $(if $(filter $(STAGE),$(STAGES)),:,echo 'There is no stage "$(STAGE)" here. STAGE= takes one of:' \
+                '$(or $(STAGES),(none yet))' >&2; exit 2)
+
+run: run-packages ## build, and start STAGE (05-threaded) with ARGS; installs what is missing
+	@$(stage_or_exit)
+	@$(MAKE) --no-print-directory -j$(JOBS) $(BIN)/$(STAGE)
+	$(BIN)/$(STAGE) $(ARGS)
+
+# ---- Test -----------------------------------------------------------------------------------------------------------
+
+heading = @printf '\n== %s\n' '$(1)'
+submake = @$(MAKE) --no-print-directory
+
+test: test-packages ## everything that must pass; installs what is missing
+	$(call heading,Build with gcc and with clang)
+	$(submake) -s -j$(JOBS) CC=gcc test-build
+	$(submake) -s -j$(JOBS) CC=clang test-build
+	$(call heading,Unit tests)
+	$(submake) -s -j$(JOBS) unit
+	$(call heading,Unit tests with AddressSanitizer and UndefinedBehaviorSanitizer)
+	$(submake) -s -j$(JOBS) SANITIZE=address,undefined unit
+	$(call heading,Rules for the sources)
+	$(PYTHON) -m pytest -q tests/static
+	$(call heading,The conformance suite itself)
+	$(submake) test-harness
+	$(call heading,Conformance of each stage: $(or $(STAGES),none yet))
+	$(submake) -j$(JOBS) --output-sync=target test-stages
+	$(call heading,All passed)
+
+test-build: all $(UNIT_PROGRAMS)
+
+unit: $(UNIT_PROGRAMS) ## the unit tests, or some: TEST='base_*'
+# One line a program; of one that fails, all that it said.
+	@failed=; for program in $^; do \
+	    if $$program >$$program.log 2>&1; then result=$$(grep -a '\[  PASSED  \]' $$program.log); \
+	    else result=FAILED; failed="$$failed $$program"; fi; \
+	    printf '%-40s %s\n' "$$program" "$$result"; \
+	done; for program in $$failed; do echo; echo "-- $$program"; cat $$program.log; done; test -z "$$failed"
+
+test-harness:
+	$(if $(wildcard tests/conformance/selftest/test_*.py),$(PYTHON) -m pytest -q tests/conformance/selftest)
+
+test-stages: $(STAGES:%=test-stage-%)
+
+$(STAGES:%=test-stage-%): test-stage-%: $(BIN)/%
+	$(PYTHON) -m pytest -q tests/conformance $(call conformance_of,$*)
+
+# The suite finds bin/STAGE by the stage's name; a variant is a program like any other.
+conformance_of = $(if $(filter bin,$(BIN)),--stage $(1),--server "$(BIN)/$(1)")
+conformance_subject = $(if $(SERVER),--server "$(SERVER)",$(if $(ADDRESS),--address $(ADDRESS),$\
+                      $(call conformance_of,$(STAGE))))
+
+conformance: ## the protocol, against STAGE=, SERVER="command" or ADDRESS=host:port; RULE=M-5: one rule
+	@$(if $(SERVER)$(ADDRESS),:,$(stage_or_exit); $(MAKE) --no-print-directory -s -j$(JOBS) $(BIN)/$(STAGE))
+	$(PYTHON) -m pytest tests/conformance $(conformance_subject) $(RULE:%=--rule %) $(ARGS)
+
+valgrind: $(UNIT_PROGRAMS) ## the unit tests under valgrind
+	@for program in $^; do echo "$$program"; \
+	    valgrind --quiet --error-exitcode=99 --leak-check=full --show-leak-kinds=definite,indirect \
+	             --errors-for-leak-kinds=definite,indirect $$program >$$program.valgrind 2>&1 \
+	    || { cat $$program.valgrind; exit 1; }; \
+	done
+
+# ---- Read and write the sources -------------------------------------------------------------------------------------
+
+diff: ## what one stage changes against another: FROM=02-select TO=03-epoll
+	@$(if $(and $(FROM),$(TO)),,echo 'make diff FROM=02-select TO=03-epoll' >&2; exit 2)
+	@diff --recursive --unified --new-file --color=auto $(FROM) $(TO); test $$? -lt 2
+
+format: ## put every C file into the project's form
+	clang-format -i $(C_FILES)
+
+lint: ## clang-format and clang-tidy, changing nothing
+	clang-format --dry-run -Werror $(C_FILES)
+	@printf '%s\n' $(SOURCES) | xargs -P $(JOBS) -n 4 \
+	    sh -c 'clang-tidy --quiet "$$@" -- $(CPPFLAGS) $(filter-out -Werror,$(CFLAGS)) '"$$(pkg-config --cflags $(CLIENT_LIBRARIES))" tidy
+
+clean: ## remove bin/ and build/
+	rm -rf bin build
+
+# ---- What the machine must have -------------------------------------------------------------------------------------
+
+BUILD_PACKAGES := gcc libc6-dev make pkg-config libevent-dev libsodium-dev libsqlite3-dev libjansson-dev zlib1g-dev \
+                  uthash-dev libedit-dev
+TEST_PACKAGES  := clang libclang-rt-14-dev clang-format clang-tidy libcmocka-dev valgrind python3 python3-pytest \
+                  strace gdb
+
+# $(call install_missing,WHAT FOR,PACKAGES)
+define install_missing
+	@command -v dpkg-query >/dev/null || { echo 'No Debian: for $(1) it takes what Debian calls $(2)'; exit 0; }; \
+	missing=$$(for package in $(2); do \
+	    dpkg-query --show --showformat='$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || echo $$package; \
+	done); \
+	test -n "$$missing" || exit 0; \
+	echo 'For $(1), this machine lacks:' $$missing; \
+	if test "$$(id -u)" = 0; then as_root=; else as_root=sudo; echo 'Installing needs root: sudo may ask.'; fi; \
+	$$as_root apt-get update -q && \
+	$$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing
+endef
+
+run-packages:
+	$(call install_missing,building and running,$(BUILD_PACKAGES))
+
+test-packages:
+	$(call install_missing,building and testing,$(BUILD_PACKAGES) $(TEST_PACKAGES))
+
+install-packages: test-packages ## what building and testing needs, on Debian 12
