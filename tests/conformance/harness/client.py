@@ -93,6 +93,7 @@ class Client:
         for start in range(0, len(data), size):
             self._transmit(memoryview(data)[start:start + size])
         step.outcome = "ok" if not self.ended else f"closed ({self.ended})"
+        return step
 
     def _transmit(self, data):
         deadline = Deadline(self.wait_s)
@@ -137,10 +138,12 @@ class Client:
 
     def send(self, cmd, /, **fields):
         """Send a request and do not wait; returns its seq for reply()."""
+        return self._send(cmd, fields)[0]
+
+    def _send(self, cmd, fields):
         self._keep_pace(1)
         seq, data = self.prepare(cmd, **fields)
-        self.send_raw(data, describe(cmd, fields))
-        return seq
+        return seq, self.send_raw(data, describe(cmd, fields))
 
     def send_frame(self, cmd, payload=b"", seq=None):
         """Send a whole frame with any payload, and do not wait; returns its seq for reply()."""
@@ -212,6 +215,10 @@ class Client:
             self.decoder.feed(data)
         else:
             self.ended = "fin"
+
+    def wait_readable(self, seconds):
+        """Wait until something can be read, or the connection ended, but not longer than this."""
+        return self._poll(Deadline(seconds))[0]
 
     def read_frame(self, deadline=None):
         """The next frame as it stands on the wire, unchecked but for its form; None when the connection ended,
@@ -308,8 +315,8 @@ class Client:
 
     def request(self, cmd, /, **fields):
         """Send a request and wait for its reply, whatever its result."""
-        seq = self.send(cmd, **fields)
-        step = self.story.step(self.label, f"waits for the reply to {describe(cmd, {})}")
+        seq, step = self._send(cmd, fields)
+        step.outcome = ""               # not done before the reply is here
         reply = self.reply(seq)
         step.outcome = reply.result
         return reply

@@ -131,8 +131,9 @@ def judge_failure(item, excinfo, report):
     if excinfo.errisinstance(LeftOut):
         leave_out(item, report, str(excinfo.value))
         return
-    report.verdict = verdict_of(excinfo.value, item.story)
-    report.longrepr = describe(item, excinfo, report.verdict)
+    with story.aside():                 # what the probing does is not the test's
+        report.verdict = verdict_of(excinfo.value, item.story)
+        report.longrepr = describe(item, excinfo, report.verdict)
 
 
 def leave_out(item, report, reason):
@@ -170,12 +171,8 @@ def verdict_of(error, the_story):
 
 def describe(item, excinfo, verdict):
     config = item.config
-    kept, story.current = story.current, story.Story()      # what the probing did is not the test's
-    try:
-        rerun = f"python3 -m pytest {shorten(item)} {config.pool.subject}"
-        text = Report(item, excinfo, item.story, verdict, rules_of(item), config.rule_texts, rerun).text()
-    finally:
-        story.current = kept
+    rerun = f"python3 -m pytest {shorten(item)} {config.pool.subject}"
+    text = Report(item, excinfo, item.story, verdict, rules_of(item), config.rule_texts, rerun).text()
     if verdict in ("CRASH", "HANG"):
         drop_dead(item)
     return text

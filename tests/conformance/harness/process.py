@@ -22,9 +22,7 @@ def forget(child):
     except ProcessLookupError:
         pass
     child.wait()
-    for stream in (child.stdout, child.stderr):
-        if stream and stream is child.stdout:
-            stream.close()
+    child.stdout.close()
 
 
 @atexit.register

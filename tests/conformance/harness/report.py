@@ -7,10 +7,10 @@ import traceback
 
 from . import process
 from .failure import Crash, Malformed, Unanswered, Unmet
-from .protocol import Decoder, describe_bytes
+from .protocol import describe_bytes
 
 WIDTH = 116
-DUMP_BYTES = 96         # of each record in the dump
+DUMP_BYTES = 64         # of each record in the dump
 LOG_LINES = 12
 HARNESS = os.path.dirname(os.path.abspath(__file__))
 
@@ -28,18 +28,19 @@ class Report:
 
     def text(self):
         parts = [self._rules(), self._steps(), self._difference(), self._bytes(), self._servers(),
-                 f"rerun     {self.rerun}"]
+                 f"rerun     {self.rerun}" if self.rerun else ""]
         return "\n\n".join(part for part in parts if part)
 
     def _rules(self):
         """The rule that was found broken first, then the others that the test cites, by id."""
         broken = getattr(self.error, "rule", None)
         first = broken or self.rules[0]
-        lines = [f"{self.verdict} {wrap(f'{first}  {self.rule_texts.get(first, NO_TEXT)}')}"]
+        text = self.rule_texts.get(first, NO_TEXT).split("\n")
+        lines = [f"{self.verdict} {wrap(f'{first}  {text[0]}')}", *(hang(item) for item in text[1:])]
         others = [rule for rule in self.rules if rule != first]
         if others:
             lines.append(f"      also tested here: {', '.join(others)}")
-        doc = (getattr(self.item.function, "__doc__", None) or "").strip()
+        doc = (self.item and self.item.function.__doc__ or "").strip()
         if doc:
             lines.append(indent(textwrap.fill(" ".join(doc.split()), WIDTH - 6)))
         return "\n".join(lines)
@@ -68,7 +69,7 @@ class Report:
         place = self._place()
         if isinstance(self.error, AssertionError):
             message = str(self.error) or "the assertion does not hold"
-            return f"{place}\ngot       {wrap(message)}"
+            return place + "\ngot       " + indent(message, 10).lstrip()
         trace = traceback.format_exception(self.error)
         return "the test itself went wrong\n" + "".join(trace[-12:]).rstrip()
 
@@ -82,18 +83,26 @@ class Report:
         return "expected  that the test goes on"
 
     def _bytes(self):
+        """The last records of all clients in a line each; a dump of what matters of them."""
         records = list(self.story.bytes)
-        if not records:
-            return ""
-        lines = ["last bytes"]
+        lines = ["last bytes"] if records else []
+        dumped = self._worth_a_dump(records)
         for record in records:
-            arrow = f"{record.who} → server" if record.sent else f"server → {record.who}"
             broken = isinstance(self.error, Malformed) and record is records[-1]
-            what = "malformed" if broken else describe_record(record)
-            lines.append(f"  {arrow}   {what}")
-            lines += dump(record.data, record.length, self.error.offset if broken else None,
-                          self.error.got if broken else "")
+            arrow = f"{record.who} → server" if record.sent else f"server → {record.who}"
+            lines.append(f"  {arrow}   {'malformed' if broken else describe_record(record)}")
+            if broken:
+                lines += dump(record.data, record.length, self.error.offset, self.error.got)
+            elif record in dumped:
+                lines += dump(record.data, record.length)
         return "\n".join(lines)
+
+    def _worth_a_dump(self, records):
+        """The last record each way of the client that failed, or of the one that was last."""
+        client = getattr(self.error, "client", None)
+        who = client.label if client else records[-1].who if records else ""
+        own = [record for record in records if record.who == who]
+        return [*[record for record in own if record.sent][-1:], *[record for record in own if not record.sent][-1:]]
 
     def _servers(self):
         return "\n\n".join(describe_server(server, self.error) for server in self.story.servers[-3:])
@@ -103,8 +112,14 @@ NO_TEXT = "(the text of this rule was not found)"
 
 
 def wrap(text, hanging=10):
+    """`text` on several lines, the first of which begins at column `hanging`."""
     lines = textwrap.wrap(str(text), WIDTH - hanging, break_long_words=False, break_on_hyphens=False) or [""]
     return ("\n" + " " * hanging).join(lines)
+
+
+def hang(item):
+    """A rule's "- item", under the rule."""
+    return textwrap.fill(item, WIDTH, initial_indent=" " * 10, subsequent_indent=" " * 12)
 
 
 def indent(text, by=6):
@@ -147,9 +162,3 @@ def describe_server(server, error):
     log = server.sanitizer or list(server.log)[-LOG_LINES:]
     lines += [f"  log     {line[:WIDTH + 40]}" for line in log] or ["  log     (empty)"]
     return "\n".join(lines)
-
-
-def decoded_ok(data):
-    decoder = Decoder()
-    decoder.feed(data)
-    return decoder.next()

@@ -8,6 +8,7 @@ from .protocol import CAPABILITIES
 
 DEFAULT_TEXT = Path(__file__).resolve().parents[3] / "docs" / "protocol.md"
 RULE = re.compile(r"^[-*] \*\*([A-Z]-\d+)\*\*\s*(.*)$")
+EMPHASIS = re.compile(r"(?<![\w*])\*([^*]+)\*(?![\w*])")       # *so*: not wanted in a terminal
 SECTION_NEEDS = {"A": "accounts", "P": "friends", "G": "groups", "M": "messages", "W": "websocket"}
 
 # From best to worst: a rule is as good as the worst of its tests that could be made.
@@ -15,7 +16,8 @@ RESULTS = ("left out", "not claimed", "pass", "FAIL", "HANG", "CRASH")
 
 
 def load(path):
-    """{id: text} in the order of the document. A rule goes on until an empty line or another item."""
+    """{id: text} in the order of the document. A rule goes on as long as its lines are indented; items
+    within it stand on lines of their own."""
     rules = {}
     current = None
     for line in Path(path).read_text(encoding="utf-8").splitlines():
@@ -25,11 +27,12 @@ def load(path):
             if current in rules:
                 raise ValueError(f"{path}: rule {current} stands there twice")
             rules[current] = match[2].strip()
-        elif not line.strip() or line.startswith(("#", "|", "- ")):
+        elif line.strip() and not line.startswith("  "):
             current = None
-        elif current:
-            rules[current] += " " + line.strip()
-    return rules
+        elif current and line.strip():
+            item = line.lstrip().startswith("- ")
+            rules[current] += ("\n" if item else " ") + line.strip()
+    return {rule: EMPHASIS.sub(r"\1", text) for rule, text in rules.items()}
 
 
 def capabilities_of(rule_ids, named=()):

@@ -30,11 +30,17 @@ class Program:
         self.command = command
         self.strict = strict            # True: a refused option of S-1 is a failure, not a reason to leave out
         self.refused = set()            # names of default options that it does not know
+        self.known = {}                 # (option, value) -> does it refuse that?
 
     def defaults(self, data):
         """The options of a test that asks for nothing else."""
         options = [("--store", "sqlite"), ("--data", str(data)), ("--password-cost", "min"), ("--rate-limit", "0")]
         return [(name, value) for name, value in options if name not in self.refused]
+
+    def refuses(self, name, value):
+        if (name, value) not in self.known:
+            self.known[name, value] = refuses(self, name, value)
+        return self.known[name, value]
 
 
 def option_pairs(options):
@@ -125,13 +131,15 @@ class Server:
     def _learn_refused(self):
         """It ended with status 2. Find out which options it does not know, and go on without a default one."""
         self.log_reader.join(scaled(1))
+        if self.program.strict:
+            raise Unmet("a start: a stage has all options of S-1", "exit status 2")
         for name, value in Server.default_options():
-            if name not in self.program.refused and refuses(self.program, name, value):
+            if self.program.refuses(name, value):
                 self.program.refused.add(name)
-        asked = {name for name, _ in option_pairs(self.options)}
-        unknown = {name for name, value in option_pairs(self.options) if refuses(self.program, name, value)}
-        if unknown & asked:
+        unknown = {name for name, value in option_pairs(self.options) if self.program.refuses(name, value)}
+        if unknown:
             raise LeftOut(f"the program refuses {', '.join(sorted(unknown))}")
+        self.log.clear()
         self._spawn()
 
     @staticmethod
@@ -222,15 +230,16 @@ class Server:
 
 
 def refuses(program, name, value):
-    """Does the program end with status 2 because of this option? (Beside one that makes it end anyway.)"""
+    """Does the program end with status 2 because of this option alone?"""
     directory = tempfile.mkdtemp(prefix="chat-conformance-")
+    child = subprocess.Popen([*program.command, "--port", "0", name, value], cwd=directory, stdin=subprocess.DEVNULL,
+                             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
+    process.remember(child)
     try:
-        child = subprocess.run([*program.command, "--port", "0", name, value, "--help"], cwd=directory,
-                               stdin=subprocess.DEVNULL, capture_output=True, timeout=scaled(5), check=False)
-        return child.returncode == STATUS_WRONG_OPTION
-    except subprocess.TimeoutExpired:
-        return False
+        listening = process.read_line(child.stdout, Deadline(5))
+        return listening is None and process.ended(child, Deadline(1)) == STATUS_WRONG_OPTION
     finally:
+        process.forget(child)
         shutil.rmtree(directory, ignore_errors=True)
 
 

@@ -1,6 +1,7 @@
 """What happened in the running test: steps in words, and the last bytes both ways, for the failure report."""
 
 from collections import deque
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 FIRST_STEPS = 12        # a flood of steps keeps its beginning and its end
@@ -45,9 +46,6 @@ class Story:
     def steps(self):
         return [*self.first, *self.last]
 
-    def left_out(self):
-        return self.count - len(self.first) - len(self.last)
-
     def saw_bytes(self, who, sent, data):
         self.bytes.append(Bytes(who, sent, bytes(data[:KEPT_BYTES]), len(data)))
 
@@ -59,6 +57,17 @@ def begin():
     global current
     current = Story()
     return current
+
+
+@contextmanager
+def aside():
+    """What is done in here is not told."""
+    global current
+    kept, current = current, Story()
+    try:
+        yield
+    finally:
+        current = kept
 
 
 def note(text):
