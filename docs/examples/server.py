@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import hashlib
 import hmac
+import ipaddress
 import json
 import os
 import re
@@ -509,7 +510,7 @@ async def run(options):
         await Connection(chat, reader, writer).serve()
         tasks.discard(asyncio.current_task())
 
-    server = await asyncio.start_server(accepted, options.host, options.port, limit=2 ** 20)
+    server = await asyncio.start_server(accepted, str(options.host), options.port, limit=2 ** 20)
     host, port = server.sockets[0].getsockname()[:2]
     print(f"listening on {f'[{host}]' if ':' in host else host}:{port}", flush=True)
     stop = asyncio.Event()
@@ -523,10 +524,16 @@ async def run(options):
         await asyncio.wait(list(tasks), timeout=5)
 
 
+def port_number(word):
+    if not re.fullmatch(r"[0-9]{1,5}", word) or int(word) > 65535:
+        raise ValueError(word)
+    return int(word)
+
+
 def main():
     parser = argparse.ArgumentParser(description="A small chat server; see the head of this file.")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--host", type=ipaddress.ip_address, default="127.0.0.1")
+    parser.add_argument("--port", type=port_number, default=8000)
     parser.add_argument("--store", choices=["memory"], default="memory")
     parser.add_argument("--password-cost", choices=["interactive", "min"], default="interactive")
     parser.add_argument("--rate-limit", choices=["0"], default="0", help="there is none")

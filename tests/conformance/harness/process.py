@@ -4,8 +4,12 @@ import atexit
 import os
 import select
 import signal
+import subprocess
+import tempfile
 import time
 from pathlib import Path
+
+from .clock import Deadline
 
 _children = {}          # pid -> Popen; each leads a process group of its own
 
@@ -66,6 +70,50 @@ def describe_end(status):
     if status < 0:
         return f"killed by {signal.Signals(-status).name}"
     return f"exit status {status}"
+
+
+class Run:
+    """A program started with a wholly given command line, in an empty directory, until it prints a line or ends.
+
+    After the `with` it is gone. `first_line` is None and `status` its exit status when it ended without a line;
+    `errors` is its standard error, whole once it has ended."""
+
+    def __init__(self, command, directory=None, seconds=5):
+        self.temporary = None if directory else tempfile.TemporaryDirectory(prefix="chat-conformance-")
+        self.directory = Path(directory or self.temporary.name)
+        self.stderr = tempfile.TemporaryFile()
+        self.child = subprocess.Popen(command, cwd=self.directory, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                      stderr=self.stderr, start_new_session=True)
+        remember(self.child)
+        self.first_line = read_line(self.child.stdout, Deadline(seconds))
+        self.status = None if self.first_line else ended(self.child, Deadline(seconds))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        forget(self.child)
+        if self.temporary:
+            self.temporary.cleanup()
+        self.stderr.close()
+
+    def finish(self, seconds=5):
+        """Wait for its end; returns the exit status, None when it still runs."""
+        self.status = ended(self.child, Deadline(seconds))
+        return self.status
+
+    def rest(self):
+        """What else it printed, up to the end of standard output."""
+        return self.child.stdout.read().decode("utf-8", "replace")
+
+    @property
+    def errors(self):
+        self.stderr.seek(0)
+        return self.stderr.read().decode("utf-8", "replace")
+
+    def __str__(self):
+        printed = f"it printed {self.first_line!r}" if self.first_line else "it printed nothing"
+        return f"{describe_end(self.status)}, {printed}, standard error: {self.errors.strip()[-300:]!r}"
 
 
 # --- Where a process that does not answer is (Linux)

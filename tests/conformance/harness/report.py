@@ -69,7 +69,8 @@ class Report:
         place = self._place()
         if isinstance(self.error, AssertionError):
             message = str(self.error) or "the assertion does not hold"
-            return place + "\ngot       " + indent(message, 10).lstrip()
+            lines = [line for line in message.splitlines() if " object at 0x" not in line]
+            return place + "\ngot       " + indent("\n".join(lines), 10).lstrip()
         trace = traceback.format_exception(self.error)
         return "the test itself went wrong\n" + "".join(trace[-12:]).rstrip()
 

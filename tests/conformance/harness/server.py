@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -57,16 +58,17 @@ def option_pairs(options):
 
 
 class Server:
-    """One running program with its own data directory. `options` are as on a command line, after the defaults
-    (a later option wins); use fixture start_server, not this class, so that it is always ended."""
+    """One running program with its own data directory. `options` are as on a command line, and replace defaults.
+    Use fixture start_server, not this class, so that it is always ended."""
 
     controlled = True
 
-    def __init__(self, program, options=(), *, data=None, label="server", env=None):
+    def __init__(self, program, options=(), *, data=None, label="server", env=None, descriptors=None):
         self.program = program
         self.options = [str(option) for option in options]
         self.label = label
         self.env = env
+        self.descriptors = descriptors  # (soft, hard) limit on open files
         self.directory = Path(tempfile.mkdtemp(prefix="chat-conformance-"))
         self.data = Path(data) if data else self.directory / "data"
         self.process = None
@@ -82,6 +84,7 @@ class Server:
     # --- Starting
 
     def start(self):
+        self._leave_out_refused()
         step = self.story.step(self.label, "starts" + "".join(f" {option}" for option in self.options))
         self._spawn()
         line = self._first_line()
@@ -99,17 +102,24 @@ class Server:
         return self
 
     def command_line(self):
-        defaults = [word for pair in self.program.defaults(self.data) for word in pair]
-        return [*self.program.command, "--port", "0", *defaults, *self.options]
+        """The defaults that the test does not set itself, then its options: no option stands there twice."""
+        given = {name for name, _ in option_pairs(self.options)}
+        defaults = [("--port", "0"), *self.program.defaults(self.data)]
+        words = [word for name, value in defaults if name not in given for word in (name, value)]
+        return [*self.program.command, *words, *self.options]
 
     def _spawn(self):
         self.end_expected = False
         self.process = subprocess.Popen(
             self.command_line(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            start_new_session=True, cwd=self.directory, env={**os.environ, **(self.env or {})})
+            start_new_session=True, cwd=self.directory, env={**os.environ, **(self.env or {})},
+            preexec_fn=self.descriptors and self._limit_descriptors)
         process.remember(self.process)
         self.log_reader = threading.Thread(target=self._read_log, args=(self.process.stderr,), daemon=True)
         self.log_reader.start()
+
+    def _limit_descriptors(self):
+        resource.setrlimit(resource.RLIMIT_NOFILE, self.descriptors)
 
     def _read_log(self, stream):
         in_report = False
@@ -136,11 +146,16 @@ class Server:
         for name, value in Server.default_options():
             if self.program.refuses(name, value):
                 self.program.refused.add(name)
-        unknown = {name for name, value in option_pairs(self.options) if self.program.refuses(name, value)}
-        if unknown:
-            raise LeftOut(f"the program refuses {', '.join(sorted(unknown))}")
+        for name, value in option_pairs(self.options):
+            self.program.refuses(name, value)
+        self._leave_out_refused()
         self.log.clear()
         self._spawn()
+
+    def _leave_out_refused(self):
+        unknown = [name for name, value in option_pairs(self.options) if self.program.known.get((name, value))]
+        if unknown:
+            raise LeftOut(f"the program refuses {', '.join(unknown)}")
 
     @staticmethod
     def default_options():
@@ -196,6 +211,13 @@ class Server:
 
     # --- Looking
 
+    def log_after_start(self):
+        """The log lines up to now. What was logged before the line on standard output is among them: a round trip
+        gives the reader of the log its time, and the first answered request comes after all that."""
+        with self.connect("harness") as client:
+            client.ok("ping")
+        return list(self.log)
+
     @property
     def pid(self):
         return self.process.pid
@@ -231,16 +253,8 @@ class Server:
 
 def refuses(program, name, value):
     """Does the program end with status 2 because of this option alone?"""
-    directory = tempfile.mkdtemp(prefix="chat-conformance-")
-    child = subprocess.Popen([*program.command, "--port", "0", name, value], cwd=directory, stdin=subprocess.DEVNULL,
-                             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
-    process.remember(child)
-    try:
-        listening = process.read_line(child.stdout, Deadline(5))
-        return listening is None and process.ended(child, Deadline(1)) == STATUS_WRONG_OPTION
-    finally:
-        process.forget(child)
-        shutil.rmtree(directory, ignore_errors=True)
+    with process.Run([*program.command, "--port", "0", name, value]) as run:
+        return run.first_line is None and run.status == STATUS_WRONG_OPTION
 
 
 class AddressServer:
