@@ -1,0 +1,269 @@
+/* outbox.c - blocks, ranges and what is written of them. See outbox.h. */
+#include "chat/outbox.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { FIRST_RANGES = 4 };
+
+static struct block *block_new(size_t capacity)
+{
+    struct block *block = malloc(sizeof *block + capacity);
+
+    if (block != NULL)
+        *block = (struct block){.references = 1, .capacity = (uint32_t)capacity};
+    return block;
+}
+
+struct block *block_hold(struct block *block)
+{
+    block->references++;
+    return block;
+}
+
+void block_release(struct block *block)
+{
+    assert(block->references > 0);
+    if (--block->references == 0)
+        free(block);
+}
+
+void block_writer_init(struct block_writer *writer)
+{
+    writer->block = NULL;
+}
+
+void block_writer_fini(struct block_writer *writer)
+{
+    if (writer->block != NULL)
+        block_release(writer->block);
+    writer->block = NULL;
+}
+
+char *block_writer_room(struct block_writer *writer, size_t length)
+{
+    struct block *block = writer->block;
+
+    if (block != NULL && block->references == 1)
+        block->used = 0; /* nobody's range is in it any more: the usual case of a server whose peers read */
+    if (block == NULL || block->capacity - block->used < length) {
+        block = block_new(length > BLOCK_BYTES ? length : BLOCK_BYTES);
+        if (block == NULL)
+            return NULL;
+        block_writer_fini(writer);
+        writer->block = block;
+    }
+    return block->bytes + block->used;
+}
+
+void block_writer_commit(struct block_writer *writer, size_t length)
+{
+    assert(writer->block->capacity - writer->block->used >= length);
+    writer->block->used += (uint32_t)length;
+}
+
+void outbox_init(struct outbox *outbox)
+{
+    memset(outbox, 0, sizeof *outbox);
+}
+
+static struct range *outbox_range(const struct outbox *outbox, uint32_t index)
+{
+    return &outbox->ranges[outbox->first + index];
+}
+
+/* I4 */
+static void outbox_release_memory(struct outbox *outbox)
+{
+    assert(outbox->waiting_bytes == 0 && outbox->push_bytes == 0);
+    free(outbox->ranges);
+    outbox_init(outbox);
+}
+
+void outbox_fini(struct outbox *outbox)
+{
+    for (uint32_t i = 0; i < outbox->count; i++)
+        block_release(outbox_range(outbox, i)->block);
+    free(outbox->ranges);
+    outbox_init(outbox);
+}
+
+static void count_bytes(struct outbox *outbox, const struct range *range, size_t added, size_t removed)
+{
+    outbox->waiting_bytes += added - removed;
+    if (range->push)
+        outbox->push_bytes += added - removed;
+}
+
+static bool reserve_range(struct outbox *outbox)
+{
+    uint32_t capacity = outbox->capacity == 0 ? FIRST_RANGES : 2 * outbox->capacity;
+    struct range *ranges;
+
+    if (outbox->first + outbox->count < outbox->capacity)
+        return true;
+    if (outbox->first > outbox->count) {
+        memmove(outbox->ranges, outbox_range(outbox, 0), outbox->count * sizeof *outbox->ranges);
+        outbox->first = 0;
+        return true;
+    }
+    ranges = realloc(outbox->ranges, capacity * sizeof *ranges);
+    if (ranges == NULL)
+        return false;
+    outbox->ranges = ranges;
+    outbox->capacity = capacity;
+    return true;
+}
+
+/* Whether the ranges use less than half of the blocks that they pin. */
+static bool ranges_pin_too_much(const struct outbox *outbox)
+{
+    return outbox->shared_blocks > OUTBOX_PINNED_BLOCKS_MAX &&
+           outbox->waiting_bytes < (size_t)outbox->shared_blocks * (BLOCK_BYTES / 2);
+}
+
+/* Copy what the ranges after the first hold into one block, and let the shared blocks go. The first range may be in
+ * the middle of a write, and stays (I3). Ranges of one kind become one. No memory: all stays as it is. */
+static void outbox_compact(struct outbox *outbox)
+{
+    struct range *first = outbox_range(outbox, 0);
+    size_t length = outbox->waiting_bytes - (first->length - first->sent);
+    struct block *block = block_new(length);
+    uint32_t kept = 1;
+
+    if (block == NULL)
+        return;
+    for (uint32_t i = 1; i < outbox->count; i++) {
+        struct range *range = outbox_range(outbox, i), *last = outbox_range(outbox, kept - 1);
+
+        memcpy(block->bytes + block->used, range->block->bytes + range->offset, range->length);
+        block_release(range->block);
+        if (kept > 1 && last->push == range->push) {
+            last->length += range->length;
+        } else {
+            *outbox_range(outbox, kept++) = (struct range){block, block->used, range->length, 0, range->push};
+            block->references++;
+        }
+        block->used += range->length;
+    }
+    outbox->count = kept;
+    outbox->shared_blocks = 2;
+    block_release(block);
+}
+
+bool outbox_append(struct outbox *outbox, struct block *block, uint32_t offset, uint32_t length, bool push)
+{
+    struct range *last = outbox->count > 0 ? outbox_range(outbox, outbox->count - 1) : NULL;
+
+    if (last != NULL && last->block == block && last->offset + last->length == offset && last->push == push) {
+        last->length += length;
+        count_bytes(outbox, last, length, 0);
+        return true;
+    }
+    if (!outbox->borrowed && ranges_pin_too_much(outbox))
+        outbox_compact(outbox);
+    if (!reserve_range(outbox))
+        return false;
+    if (outbox->count == 0 || outbox_range(outbox, outbox->count - 1)->block != block)
+        outbox->shared_blocks++;
+    last = outbox_range(outbox, outbox->count++);
+    *last = (struct range){block, offset, length, 0, push};
+    block->references++;
+    count_bytes(outbox, last, length, 0);
+    return true;
+}
+
+/* The pieces from `pieces[0]` on, as one in `scratch`. */
+static int gather(struct iovec *pieces, int count, char *scratch)
+{
+    size_t length = 0;
+
+    for (int i = 0; i < count; i++) {
+        memcpy(scratch + length, pieces[i].iov_base, pieces[i].iov_len);
+        length += pieces[i].iov_len;
+    }
+    pieces[0] = (struct iovec){scratch, length};
+    return 1;
+}
+
+int outbox_pieces(struct outbox *outbox, struct iovec *iov, int iov_max, void *scratch)
+{
+    size_t total = 0;
+    int count = 0;
+
+    assert(!outbox->borrowed);
+    for (uint32_t i = 0; i < outbox->count && count < iov_max && total < OUTPUT_MAX_BYTES; i++) {
+        const struct range *range = outbox_range(outbox, i);
+        size_t length = range->length - range->sent;
+
+        if (length > OUTPUT_MAX_BYTES - total)
+            length = OUTPUT_MAX_BYTES - total;
+        iov[count++] = (struct iovec){range->block->bytes + range->offset + range->sent, length};
+        total += length;
+    }
+    outbox->borrowed = count > 0;
+    outbox->offered_bytes = total;
+    if (count > 1 && total <= OUTPUT_GATHER_BYTES)
+        return gather(iov, count, scratch);
+    return count;
+}
+
+static void drop_first_range(struct outbox *outbox)
+{
+    struct block *block = outbox_range(outbox, 0)->block;
+
+    outbox->first++;
+    outbox->count--;
+    if (outbox->count > 0 && outbox_range(outbox, 0)->block != block)
+        outbox->shared_blocks--;
+    block_release(block);
+}
+
+void outbox_sent(struct outbox *outbox, size_t length)
+{
+    assert(outbox->borrowed && length <= outbox->offered_bytes);
+    outbox->borrowed = false;
+    while (length > 0) {
+        struct range *range = outbox_range(outbox, 0);
+        size_t part = range->length - range->sent;
+
+        assert(outbox->count > 0);
+        if (part > length)
+            part = length;
+        range->sent += (uint32_t)part;
+        count_bytes(outbox, range, 0, part);
+        length -= part;
+        if (range->sent == range->length)
+            drop_first_range(outbox);
+    }
+    if (outbox->count == 0)
+        outbox_release_memory(outbox);
+}
+
+void outbox_trim(struct outbox *outbox, size_t (*frame_length)(const void *bytes))
+{
+    struct range *range;
+    uint32_t end = 0;
+
+    assert(!outbox->borrowed);
+    if (outbox->count == 0)
+        return;
+    range = outbox_range(outbox, 0);
+    while (end < range->sent)
+        end += (uint32_t)frame_length(range->block->bytes + range->offset + end);
+    while (outbox->count > 1) {
+        struct range *last = outbox_range(outbox, outbox->count - 1);
+
+        count_bytes(outbox, last, 0, last->length - last->sent);
+        block_release(last->block);
+        outbox->count--;
+    }
+    outbox->shared_blocks = 1;
+    count_bytes(outbox, range, 0, range->length - end);
+    range->length = end;
+    if (range->sent == range->length)
+        drop_first_range(outbox);
+    if (outbox->count == 0)
+        outbox_release_memory(outbox);
+}

@@ -1,0 +1,588 @@
+/* session.c - one connection's side of the protocol: input, output, phases. See session.h; the judgement of a single
+ * request stands in session_request.c.
+ */
+#include "chat/session.h"
+
+#include <assert.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "chat/hub_internal.h"
+#include "wire/http_text.h"
+#include "wire/json_writer.h"
+
+const char *session_reason_name(enum session_reason reason)
+{
+    switch (reason) {
+    case REASON_NONE:
+        return "none";
+    case REASON_PROTOCOL_ERROR:
+        return "protocol_error";
+    case REASON_FRAME_TIMEOUT:
+        return "frame_timeout";
+    case REASON_LOGIN_TIMEOUT:
+        return "login_timeout";
+    case REASON_IDLE_TIMEOUT:
+        return "idle_timeout";
+    case REASON_SLOW_CONSUMER:
+        return "slow_consumer";
+    case REASON_SERVER_FULL:
+        return "server_full";
+    case REASON_SHUTDOWN:
+        return "shutdown";
+    case REASON_PEER_FINISHED:
+        return "peer_finished";
+    case REASON_PEER_GONE:
+        return "peer_gone";
+    case REASON_STALLED:
+        return "stalled";
+    case REASON_NOT_FRAMES:
+        return "not_frames";
+    case REASON_NO_MEMORY:
+        return "no_memory";
+    }
+    return "unknown";
+}
+
+/* ---- making and unmaking ---- */
+
+/* an IPv4 address stands mapped into IPv6; of IPv6 the network half counts, as one host has all the rest. */
+static void peer_address_set(struct peer_address *address, const struct sockaddr *peer)
+{
+    static const uint8_t mapped[12] = {[10] = 0xFF, [11] = 0xFF};
+
+    memset(address, 0, sizeof *address);
+    if (peer->sa_family == AF_INET) {
+        memcpy(address->bytes, mapped, sizeof mapped);
+        memcpy(address->bytes + sizeof mapped, &((const struct sockaddr_in *)(const void *)peer)->sin_addr, 4);
+    } else if (peer->sa_family == AF_INET6) {
+        const uint8_t *bytes = ((const struct sockaddr_in6 *)(const void *)peer)->sin6_addr.s6_addr;
+
+        memcpy(address->bytes, bytes, memcmp(bytes, mapped, sizeof mapped) == 0 ? 16 : 8);
+    }
+}
+
+void session_init(struct session *session, struct hub *hub, const struct sockaddr *peer, void *connection,
+                  uint64_t now_ms)
+{
+    session->hub = hub;
+    session->connection = connection;
+    session->reading = true;
+    peer_address_set(&session->address, peer);
+    buffer_init(&session->input);
+    outbox_init(&session->outbox);
+    session->rate_refilled_ms = now_ms;
+    session->rate_tokens = 2000 * (uint64_t)hub->options->rate_limit; /* L-5: the burst is twice the rate */
+    deadline_list_put(&hub->idle, &session->idle, now_ms);
+    deadline_list_put(&hub->login, &session->stage, now_ms);
+}
+
+static void drop_deadlines(struct session *session)
+{
+    deadline_list_drop(&session->idle);
+    deadline_list_drop(&session->heartbeat);
+    deadline_list_drop(&session->frame);
+    deadline_list_drop(&session->stall);
+    deadline_list_drop(&session->stage);
+}
+
+void session_fini(struct session *session)
+{
+    drop_deadlines(session);
+    buffer_fini(&session->input);
+    outbox_fini(&session->outbox);
+    free(session->groups);
+    session->groups = NULL;
+}
+
+void *session_connection(const struct session *session)
+{
+    return session->connection;
+}
+
+/* ---- phases ---- */
+
+/* The one place where the phase changes. */
+static void session_enter(struct session *session, enum session_phase phase)
+{
+    struct hub *hub = session->hub;
+
+    assert(phase > session->phase);
+    if (session->phase == SESSION_OPEN) {
+        if (!session->refused)
+            chat_leave(hub->chat);
+        log_debug("session %016llx ends: %s", (unsigned long long)session->handle,
+                  session_reason_name(session->reason));
+        deadline_list_drop(&session->idle);
+        deadline_list_drop(&session->heartbeat);
+        deadline_list_drop(&session->frame);
+        buffer_fini(&session->input);
+        session->held_back = false;
+        hub_ready(hub, session); /* its end has to be submitted */
+    }
+    session->phase = phase;
+    deadline_list_drop(&session->stage);
+    if (phase == SESSION_FLUSH && session->reason == REASON_SLOW_CONSUMER)
+        deadline_list_put(&hub->slow, &session->stage, hub->now_ms);
+    else if (phase == SESSION_HALF_CLOSE)
+        deadline_list_put(&hub->linger, &session->stage, hub->now_ms);
+    else if (phase >= SESSION_CLOSE)
+        deadline_list_drop(&session->stall);
+    hub_report(hub, session);
+}
+
+/* FLUSH is over when nothing waits. */
+static void advance_flush(struct session *session)
+{
+    if (session->phase == SESSION_FLUSH && !session_has_output(session))
+        session_enter(session, session->peer_ended ? SESSION_CLOSE : SESSION_HALF_CLOSE);
+}
+
+void session_reset(struct session *session, enum session_reason reason)
+{
+    if (session->phase >= SESSION_CLOSE)
+        return;
+    if (session->phase == SESSION_OPEN)
+        session->reason = reason;
+    session_enter(session, SESSION_RESET);
+    session_update(session);
+}
+
+/* What F-1, F-4, F-6, L-2, L-3, L-6 and L-7 send last. */
+static void append_bye(struct session *session)
+{
+    struct buffer *payload = &session->hub->scratch;
+
+    buffer_clear(payload);
+    json_open_object(payload);
+    json_key_string(payload, SLICE_LITERAL("reason"), slice_of(session_reason_name(session->reason)));
+    if (session->reason == REASON_PROTOCOL_ERROR)
+        json_key_string(payload, SLICE_LITERAL("error"), slice_of(frame_error_name(session->frame_error)));
+    json_close_object(payload);
+    if (payload->failed)
+        session_reset(session, REASON_NO_MEMORY);
+    else
+        session_send(session, PUSH_BYE, 0, buffer_slice(payload), true);
+}
+
+static void append_http_answer(struct session *session)
+{
+    struct slice answer = session->reason == REASON_NOT_FRAMES      ? http_text_refusal()
+                          : session->reason == REASON_FRAME_TIMEOUT ? http_text_timeout()
+                                                                    : SLICE_LITERAL("");
+    struct block_writer *writer = &session->hub->replies;
+    char *room;
+
+    if (answer.length == 0)
+        return;
+    room = block_writer_room(writer, answer.length);
+    if (room == NULL) {
+        session_reset(session, REASON_NO_MEMORY);
+        return;
+    }
+    memcpy(room, answer.bytes, answer.length);
+    block_writer_commit(writer, answer.length);
+    session_append(session, writer->block, writer->block->used - (uint32_t)answer.length, (uint32_t)answer.length,
+                   false);
+}
+
+void session_say_bye(struct session *session)
+{
+    if (session->codec == CODEC_TEXT)
+        append_http_answer(session);
+    else if (session->reason < REASON_PEER_FINISHED)
+        append_bye(session);
+    if (session->phase == SESSION_OPEN) {
+        session_enter(session, SESSION_FLUSH);
+        advance_flush(session);
+    }
+}
+
+/* F-4: what came before the end is answered first. */
+static void close_when_answered(struct session *session)
+{
+    if (session->phase != SESSION_OPEN || session->reason == REASON_NONE || session->under_way > 0)
+        return;
+    hub_settle(session->hub); /* pushes that were accepted before belong before the bye */
+    session_say_bye(session);
+}
+
+void session_close(struct session *session, enum session_reason reason)
+{
+    if (session->phase != SESSION_OPEN || session->reason != REASON_NONE)
+        return;
+    session->reason = reason;
+    session->held_back = false;
+    deadline_list_drop(&session->frame);
+    buffer_fini(&session->input);
+    session_update(session);
+}
+
+/* L-3 */
+static void close_slow_consumer(struct session *session)
+{
+    COUNTER_ADD(&session->hub->counters, slow_consumers_total, 1);
+    session->reason = REASON_SLOW_CONSUMER;
+    outbox_trim(&session->outbox, frame_bytes);
+    session_say_bye(session);
+}
+
+static void judge_slow_consumer(struct session *session)
+{
+    if (session->phase == SESSION_OPEN && session->reason != REASON_SLOW_CONSUMER && session->write_blocked &&
+        !session->outbox.borrowed && session->outbox.push_bytes > session->hub->options->outbox_limit)
+        close_slow_consumer(session);
+}
+
+/* ---- what the stage is told ---- */
+
+enum session_phase session_phase(const struct session *session)
+{
+    return session->phase;
+}
+
+/* L-4: whether more is waiting, or may come of what is under way, than half of the limit. */
+static bool waits_for_too_much(const struct session *session)
+{
+    return session->outbox.waiting_bytes + session->under_way_bytes > session->hub->options->outbox_limit / 2;
+}
+
+bool session_wants_read(const struct session *session)
+{
+    switch (session->phase) {
+    case SESSION_OPEN:
+        if (session->peer_ended || session->drained)
+            return false;
+        return session->reason != REASON_NONE || !(session->held_back || waits_for_too_much(session));
+    case SESSION_FLUSH:
+    case SESSION_HALF_CLOSE:
+        return !session->peer_ended;
+    case SESSION_CLOSE:
+    case SESSION_RESET:
+        break;
+    }
+    return false;
+}
+
+/* Neither the idle nor the frame timeout counts the time in which nothing is read (F-6): the entries wait outside of
+ * their lists, and are put back as active so much later. */
+static void pause_entry(struct deadline_entry *entry, struct deadline_list *list, bool pause, uint64_t paused_ms,
+                        uint64_t now_ms)
+{
+    deadline_list_drop(entry);
+    if (!pause)
+        deadline_list_put(list, entry, entry->active_ms + (now_ms - paused_ms));
+}
+
+static void reading_changed(struct session *session)
+{
+    struct hub *hub = session->hub;
+
+    session->reading = !session->reading;
+    if (session->phase == SESSION_OPEN) {
+        pause_entry(&session->idle, &hub->idle, !session->reading, session->read_paused_ms, hub->now_ms);
+        if (session->frame_begun)
+            pause_entry(&session->frame, &hub->frame, !session->reading, session->read_paused_ms, hub->now_ms);
+    }
+    session->read_paused_ms = hub->now_ms;
+    if (session->reading)
+        hub_report(hub, session);
+}
+
+/* The engine learns of the end as soon as nothing of the session is under way, whatever the peer still has to read. */
+static void submit_end(struct session *session)
+{
+    struct engine_batch *batch;
+    struct engine_request *request = NULL;
+
+    if (session->phase == SESSION_OPEN || session->under_way > 0 || session->user == 0 || session->end_submitted)
+        return;
+    batch = hub_batch(session->hub);
+    if (batch != NULL)
+        request = engine_batch_add(batch, REQUEST_END, 0);
+    if (request == NULL) {
+        session->hub->retry = true;
+        hub_ready(session->hub, session);
+        return;
+    }
+    request->session = session->handle;
+    request->user = session->user;
+    session->end_submitted = true;
+}
+
+void session_update(struct session *session)
+{
+    struct hub *hub = session->hub;
+
+    close_when_answered(session);
+    advance_flush(session);
+    submit_end(session);
+    if (session_may_go_on(session))
+        hub_ready(hub, session);
+    if (session->reading != session_wants_read(session))
+        reading_changed(session);
+    if (session->freed && session->under_way == 0 && session->user == 0)
+        hub_forget(hub, session);
+}
+
+/* ---- output ---- */
+
+void session_append(struct session *session, struct block *block, uint32_t offset, uint32_t length, bool push)
+{
+    if (!outbox_append(&session->outbox, block, offset, length, push)) {
+        session_reset(session, REASON_NO_MEMORY);
+        return;
+    }
+    session->heartbeat.active_ms = session->hub->now_ms;
+    hub_report(session->hub, session);
+    judge_slow_consumer(session);
+}
+
+void session_send(struct session *session, uint16_t cmd, uint32_t seq, struct slice payload, bool push)
+{
+    struct block_writer *writer = &session->hub->replies;
+    size_t length = payload.length + FRAME_OVERHEAD_BYTES;
+    char *room = block_writer_room(writer, length);
+
+    if (room == NULL) {
+        session_reset(session, REASON_NO_MEMORY);
+        return;
+    }
+    frame_encode(room, cmd, seq, payload);
+    block_writer_commit(writer, length);
+    session->hub->encoded_bytes += length;
+    session_append(session, writer->block, writer->block->used - (uint32_t)length, (uint32_t)length, push);
+}
+
+bool session_has_output(const struct session *session)
+{
+    return session->outbox.count > 0 && session->phase <= SESSION_FLUSH;
+}
+
+int session_output(struct session *session, struct iovec *iov, int iov_max, void *scratch)
+{
+    if (!session_has_output(session))
+        return 0;
+    if (session->stall.list == NULL)
+        deadline_list_put(&session->hub->stall, &session->stall, session->hub->now_ms);
+    return outbox_pieces(&session->outbox, iov, iov_max, scratch);
+}
+
+void session_sent(struct session *session, size_t length, uint64_t now_ms)
+{
+    struct hub *hub = session->hub;
+
+    hub->now_ms = now_ms;
+    COUNTER_ADD(&hub->counters, bytes_out_total, length);
+    session->write_blocked = length < session->outbox.offered_bytes;
+    outbox_sent(&session->outbox, length);
+    if (length > 0)
+        session->stall.active_ms = now_ms;
+    if (session->outbox.count == 0)
+        deadline_list_drop(&session->stall);
+    judge_slow_consumer(session);
+    session_update(session);
+}
+
+/* ---- input ---- */
+
+static bool may_take_up(const struct session *session)
+{
+    return session->phase == SESSION_OPEN && session->reason == REASON_NONE && session->barrier_cmd == 0 &&
+           !waits_for_too_much(session);
+}
+
+bool session_may_go_on(const struct session *session)
+{
+    return session->held_back && may_take_up(session) && !(session->held_for_barrier && session->under_way > 0);
+}
+
+/* Take up one whole frame; false: not now. */
+static bool take_up_frame(struct session *session, const struct frame *frame, char *payload)
+{
+    session->held_for_barrier = false;
+    if (!may_take_up(session) || !hub_may_take_up(session->hub))
+        return false;
+    if (session_request(session, frame, payload))
+        return true;
+    session->held_for_barrier = true;
+    return false;
+}
+
+/* Take up frames of `bytes` while it is allowed. Returns how many bytes are done with. */
+static size_t take_up_frames(struct session *session, char *bytes, size_t length)
+{
+    size_t done = 0;
+
+    session->held_back = false;
+    while (done < length && session->reason == REASON_NONE && session->phase == SESSION_OPEN) {
+        struct frame frame;
+
+        switch (frame_parse(bytes + done, length - done, REQUEST_PAYLOAD_MAX_BYTES, &frame, &session->frame_error)) {
+        case FRAME_INCOMPLETE:
+            return done;
+        case FRAME_BROKEN:
+            COUNTER_ADD(&session->hub->counters, protocol_errors_total, 1);
+            session_close(session, REASON_PROTOCOL_ERROR);
+            return length;
+        case FRAME_COMPLETE:
+            session->held_back = !take_up_frame(session, &frame, bytes + done + FRAME_HEAD_BYTES);
+            if (session->held_back)
+                return done;
+            done += frame.frame_bytes;
+            break;
+        }
+    }
+    return done;
+}
+
+/* F-1: the first byte was a letter. Nothing of it is a request; it is answered once it can be told what it is. */
+static size_t take_up_text(struct session *session, const char *bytes, size_t length)
+{
+    if (http_text_is_judged(bytes, length, session->peer_ended))
+        session_close(session, REASON_NOT_FRAMES);
+    return 0;
+}
+
+static size_t take_up(struct session *session, char *bytes, size_t length)
+{
+    if (session->codec == CODEC_UNKNOWN && length > 0)
+        session->codec = http_text_begins(bytes[0]) ? CODEC_TEXT : CODEC_FRAME;
+    if (session->codec == CODEC_TEXT)
+        return take_up_text(session, bytes, length);
+    return take_up_frames(session, bytes, length);
+}
+
+/* The frame timeout runs while `input` begins with something incomplete (F-6), from when that began. */
+static void watch_frame(struct session *session, bool progress)
+{
+    struct hub *hub = session->hub;
+    bool incomplete = session->phase == SESSION_OPEN && session->input.length > 0 && !session->held_back;
+
+    if (!incomplete || progress) {
+        deadline_list_drop(&session->frame);
+        session->frame_begun = false;
+    }
+    if (incomplete && !session->frame_begun) {
+        deadline_list_put(&hub->frame, &session->frame, hub->now_ms);
+        session->frame_begun = true;
+    }
+}
+
+/* L-8: when the peer has finished and nothing of what it sent is left to do. */
+static void finish_if_all_taken(struct session *session)
+{
+    if (session->peer_ended && session->phase == SESSION_OPEN && !session->held_back)
+        session_close(session, REASON_PEER_FINISHED);
+}
+
+/* Take up what stands in `input`. */
+void session_go_on(struct session *session)
+{
+    size_t done;
+
+    if (session->phase == SESSION_OPEN && session->reason == REASON_NONE) {
+        done = take_up(session, session->input.bytes, session->input.length);
+        if (session->phase == SESSION_OPEN && session->reason == REASON_NONE) {
+            buffer_drop_front(&session->input, done);
+            if (session->input.length == 0)
+                buffer_fini(&session->input);
+            watch_frame(session, done > 0);
+            finish_if_all_taken(session);
+        }
+    }
+    session_update(session);
+}
+
+/* Nothing is held back: take up straight from the stage's buffer, and keep what is left. */
+static void receive_directly(struct session *session, char *bytes, size_t length)
+{
+    size_t done = take_up(session, bytes, length);
+
+    if (session->phase == SESSION_OPEN && session->reason == REASON_NONE) {
+        buffer_append(&session->input, bytes + done, length - done);
+        if (session->input.failed)
+            session_reset(session, REASON_NO_MEMORY);
+        watch_frame(session, true);
+    }
+    session_update(session);
+}
+
+void session_receive(struct session *session, void *bytes, size_t length, uint64_t now_ms)
+{
+    struct hub *hub = session->hub;
+
+    hub->now_ms = now_ms;
+    COUNTER_ADD(&hub->counters, bytes_in_total, length);
+    session->idle.active_ms = now_ms;
+    if (session->phase != SESSION_OPEN || session->reason != REASON_NONE || session->drained)
+        return;
+    hub_collect(hub); /* before anything is taken up */
+    if (session->input.length == 0) {
+        receive_directly(session, bytes, length);
+        return;
+    }
+    buffer_append(&session->input, bytes, length);
+    if (session->input.failed)
+        session_reset(session, REASON_NO_MEMORY);
+    else
+        session_go_on(session);
+}
+
+void session_end(struct session *session, enum session_end_cause cause, uint64_t now_ms)
+{
+    struct hub *hub = session->hub;
+
+    hub->now_ms = now_ms;
+    if (cause == PEER_DRAINED) {
+        session->drained = true;
+        session_update(session);
+        return;
+    }
+    session->peer_ended = true;
+    if (cause == PEER_GONE || session->phase == SESSION_HALF_CLOSE) {
+        if (session->phase == SESSION_OPEN)
+            session->reason = REASON_PEER_GONE;
+        if (session->phase < SESSION_CLOSE)
+            session_enter(session, SESSION_CLOSE);
+        session_update(session);
+        return;
+    }
+    if (session->codec == CODEC_TEXT)
+        session_go_on(session);
+    finish_if_all_taken(session);
+    session_update(session);
+}
+
+void session_linger_over(struct session *session)
+{
+    session_enter(session, SESSION_CLOSE);
+    session_update(session);
+}
+
+bool session_is_quiet(const struct session *session)
+{
+    if (session->phase != SESSION_OPEN)
+        return true;
+    return session->drained && session->under_way == 0 && !session->held_back;
+}
+
+void session_free(struct session *session)
+{
+    struct hub *hub = session->hub;
+
+    if (session->phase < SESSION_CLOSE) {
+        if (session->phase == SESSION_OPEN)
+            session->reason = REASON_PEER_GONE;
+        session_enter(session, SESSION_CLOSE);
+    }
+    COUNTER_SUBTRACT(&hub->counters, connections, 1);
+    if (session->refused)
+        chat_leave_refused(hub->chat);
+    session->freed = true;
+    session->connection = NULL;
+    drop_deadlines(session);
+    outbox_fini(&session->outbox);
+    session_update(session);
+}
