@@ -63,6 +63,11 @@ CFLAGS   += -O1 -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame
 LDFLAGS  += -fsanitize=$(SANITIZE)
 endif
 
+# Tests make an allocation fail by asking for too much: then NULL is the answer, not the end of the program.
+export ASAN_OPTIONS  ?= allocator_may_return_null=1
+export TSAN_OPTIONS  ?= allocator_may_return_null=1
+export UBSAN_OPTIONS ?= print_stacktrace=1
+
 # Names for pkg-config. It is asked in the recipes, not here: `make run` may have to install it first.
 COMMON_LIBRARIES := libsodium jansson zlib sqlite3
 CLIENT_LIBRARIES := $(COMMON_LIBRARIES) libedit
@@ -82,6 +87,7 @@ SOURCES         := $(COMMON_SOURCES) $(STAGE_SOURCES) $(CLIENT_SOURCES) $(UNIT_S
 C_FILES         := $(SOURCES) $(wildcard common/*.h common/*/*.h 0?-*/*.h client/*.h tests/unit/*.h)
 
 LIBRARY         := $(BUILD)/libchat.a
+UNIT_LIBRARY    := $(BUILD)/libsupport.a
 STAGE_PROGRAMS  := $(STAGES:%=$(BIN)/%)
 CLIENT_PROGRAM  := $(if $(CLIENT_SOURCES),$(BIN)/chat)
 UNIT_PROGRAMS   := $(UNIT_SOURCES:tests/unit/%.c=$(BUILD)/unit/%)
@@ -109,6 +115,8 @@ $(BUILD)/%.o: %.c Makefile
 	$(CC) $(CPPFLAGS) $(CFLAGS) $$(pkg-config --cflags $(CLIENT_LIBRARIES)) -MMD -MP -c -o $@ $<
 
 $(LIBRARY): $(call objects,$(COMMON_SOURCES))
+$(UNIT_LIBRARY): $(call objects,$(UNIT_SUPPORT))
+$(LIBRARY) $(UNIT_LIBRARY):
 	@mkdir -p $(@D)
 	@rm -f $@
 	ar rcs $@ $^
@@ -122,7 +130,7 @@ $(BIN)/chat: $(call objects,$(CLIENT_SOURCES)) $(LIBRARY)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $$(pkg-config --libs $(CLIENT_LIBRARIES))
 
-$(UNIT_PROGRAMS): $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(call objects,$(UNIT_SUPPORT)) $(LIBRARY)
+$(UNIT_PROGRAMS): $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(UNIT_LIBRARY) $(LIBRARY)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $$(pkg-config --libs $(UNIT_LIBRARIES))
 
@@ -204,7 +212,7 @@ format: ## put every C file into the project's form
 
 lint: ## clang-format and clang-tidy, changing nothing
 	clang-format --dry-run -Werror $(C_FILES)
-	@printf '%s\n' $(SOURCES) | xargs -P $(JOBS) -n 4 \
+	@printf '%s\n' $(SOURCES) | xargs -P $(JOBS) -n 1 \
 	    sh -c 'clang-tidy --quiet "$$@" -- $(CPPFLAGS) $(filter-out -Werror,$(CFLAGS)) '"$$(pkg-config --cflags $(CLIENT_LIBRARIES))" tidy
 
 clean: ## remove bin/ and build/

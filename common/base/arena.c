@@ -1,4 +1,3 @@
-/* arena.c - see arena.h. */
 #include "base/arena.h"
 
 #include <stdalign.h>

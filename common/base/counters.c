@@ -1,4 +1,3 @@
-/* counters.c - see counters.h. */
 #include "base/counters.h"
 
 void counters_add(struct counters *sum, const struct counters *counters)

@@ -1,4 +1,3 @@
-/* deadline_list.c - see deadline_list.h. */
 #include "base/deadline_list.h"
 
 #include <assert.h>

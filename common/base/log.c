@@ -84,15 +84,16 @@ static size_t quote_byte(char shown[5], unsigned char byte)
 
 const char *log_quote(char *out, size_t out_bytes, const void *bytes, size_t length)
 {
-    const unsigned char *next = bytes, *end = next + length;
     static const char ellipsis[] = "...";
+    const unsigned char *text = bytes;
     size_t used = 0, fits = 0; /* fits: how much of `out` may stay when the ellipsis must follow */
+    size_t next;
     char shown[5];
 
     if (out_bytes == 0)
         return out;
-    for (; next < end; next++) {
-        size_t shown_length = quote_byte(shown, *next);
+    for (next = 0; next < length; next++) {
+        size_t shown_length = quote_byte(shown, text[next]);
 
         if (used + shown_length >= out_bytes)
             break;
@@ -101,7 +102,7 @@ const char *log_quote(char *out, size_t out_bytes, const void *bytes, size_t len
         if (used + sizeof ellipsis <= out_bytes)
             fits = used;
     }
-    if (next < end)
+    if (next < length)
         used = fits + (size_t)snprintf(out + fits, out_bytes - fits, "%s", ellipsis);
     out[used < out_bytes ? used : out_bytes - 1] = '\0';
     return out;

@@ -1,4 +1,3 @@
-/* password.c - see password.h. */
 #include "base/password.h"
 
 #include <assert.h>
@@ -10,7 +9,7 @@
 
 #include "base/log.h"
 
-static_assert(PASSWORD_HASH_BYTES == crypto_pwhash_STRBYTES, "a hash of libsodium's fits");
+static_assert(sizeof(char[PASSWORD_HASH_BYTES]) == crypto_pwhash_STRBYTES, "a hash of libsodium's fits");
 
 #define TAG_BYTES 32 /* what crypto_pwhash_str() computes */
 

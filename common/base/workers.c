@@ -1,4 +1,3 @@
-/* workers.c - see workers.h. */
 #include "base/workers.h"
 
 #include <assert.h>

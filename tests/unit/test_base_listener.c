@@ -36,16 +36,15 @@ static int announce_now(void *arg)
 static int open_and_announce(const char *host, const char *format)
 {
     struct call call = {.host = host, .listener = listener_open(host, 0)};
-    struct sockaddr_storage address;
+    struct sockaddr_in6 address = {0};
     socklen_t length = sizeof address;
     char expected[128];
 
     if (call.listener < 0)
         return -1;
     assert_int_equal(getsockname(call.listener, (struct sockaddr *)&address, &length), 0);
-    /* The port stands at the same place in both families. */
-    snprintf(expected, sizeof expected, "listening on %s:%u\n", format,
-             (unsigned)ntohs(((struct sockaddr_in *)&address)->sin_port));
+    /* IPv4 has the port at the same place. */
+    snprintf(expected, sizeof expected, "listening on %s:%u\n", format, (unsigned)ntohs(address.sin6_port));
     assert_int_equal(support_capture(STDOUT_FILENO, printed, sizeof printed, announce_now, &call), 0);
     assert_string_equal(printed, expected);
     return call.listener;
@@ -86,7 +85,7 @@ static void ipv6_stands_in_brackets(void **state)
 static void a_port_in_use_is_named(void **state)
 {
     int listener = listener_open("127.0.0.1", 0);
-    struct sockaddr_in address;
+    struct sockaddr_in address = {0};
     socklen_t length = sizeof address;
     struct call call = {.host = "127.0.0.1"};
     char expected[64];

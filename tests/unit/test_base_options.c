@@ -326,6 +326,9 @@ static void version_names_the_stage(void **state)
 
 /* ---- The limit on descriptors: in a process of its own, for a lowered hard limit stays lowered ----------------------*/
 
+/* valgrind keeps descriptors for itself, and lets nobody lower the limit. */
+#define CANNOT_TRY 1
+
 static int raise_within_the_hard_limit(void *arg)
 {
     struct options options = {.max_connections = 100};
@@ -333,7 +336,7 @@ static int raise_within_the_hard_limit(void *arg)
 
     (void)arg;
     if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
-        return 1;
+        return CANNOT_TRY;
     options_raise_descriptor_limit(&options, 10);
     getrlimit(RLIMIT_NOFILE, &limit);
     return options.max_connections == 100 && limit.rlim_cur == 100 + 10 + REFUSED_CONNECTIONS_MAX ? 0 : 2;
@@ -346,7 +349,7 @@ static int lower_to_the_hard_limit(void *arg)
 
     (void)arg;
     if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
-        return 1;
+        return CANNOT_TRY;
     options_raise_descriptor_limit(&options, 10);
     getrlimit(RLIMIT_NOFILE, &limit);
     return options.max_connections == 300 - 10 - REFUSED_CONNECTIONS_MAX && limit.rlim_cur == 300 ? 0 : 2;
@@ -359,7 +362,7 @@ static int leave_enough_alone(void *arg)
 
     (void)arg;
     if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
-        return 1;
+        return CANNOT_TRY;
     options_raise_descriptor_limit(&options, 10);
     getrlimit(RLIMIT_NOFILE, &limit);
     return options.max_connections == 20 && limit.rlim_cur == 200 ? 0 : 2;
@@ -368,6 +371,8 @@ static int leave_enough_alone(void *arg)
 static void descriptor_limit(void **state)
 {
     (void)state;
+    if (support_in_child(raise_within_the_hard_limit, NULL) == CANNOT_TRY)
+        skip();
     assert_int_equal(support_in_child(raise_within_the_hard_limit, NULL), 0);
     assert_int_equal(support_in_child(lower_to_the_hard_limit, NULL), 0);
     assert_int_equal(support_in_child(leave_enough_alone, NULL), 0);
