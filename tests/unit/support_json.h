@@ -1,0 +1,17 @@
+/* support_json.h - jansson as the oracle of the request path's reader: what one accepts the other must, with the same
+ *                  values.
+ */
+#ifndef TESTS_UNIT_SUPPORT_JSON_H
+#define TESTS_UNIT_SUPPORT_JSON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Whether jansson, held to F-5, accepts the text. What has to be added to jansson stands in support_json.c. */
+bool oracle_accepts(const char *text, size_t length);
+
+/* Whether the reader accepts the text. Fails the test, printing the text, when the oracle says otherwise, or has other
+ * members or values. */
+bool reader_accepts_as_oracle(const char *text, size_t length);
+
+#endif
