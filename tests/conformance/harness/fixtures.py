@@ -8,7 +8,7 @@ from . import story
 from .client import Client, User
 from .failure import LeftOut
 
-RUN_TAG = os.urandom(3).hex()       # in every name, so that one server can be tested twice
+RUN_TAG = os.environ.get("CONFORMANCE_TAG") or os.urandom(3).hex()       # so that one server can be tested twice
 _names = iter(range(1, 10 ** 9))
 
 
@@ -78,8 +78,13 @@ def user(connect, name):
 def online(connect, name):
     """online("alice") -> a Client logged in as a fresh user; online(user=u) another session of a known one.
     Further arguments (source, receive_buffer, chop, keep_heartbeats) are Client's."""
+    sessions = {}
+
     def make(label=None, server=None, user=None, **how):
-        label = label or (user.name.rsplit("-", 2)[0] if user else "user")
+        if user:
+            sessions[user.name] = sessions.get(user.name, 1) + 1
+            label = label or f"{user.name.rsplit('-', 2)[0]} {sessions[user.name]}"
+        label = label or "user"
         client = connect(server, label, **how)
         if user is None:
             user = User(name(label), f"password of {label}")

@@ -1,6 +1,7 @@
 """The suite as a pytest plugin: options, markers, verdicts, reports, and the table of rules at the end."""
 
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from . import rules, story
 from .clock import set_slow_factor
 from .failure import Crash, LeftOut, Unanswered
-from .pool import Pool, answers
+from .pool import SHARED, Pool, answers
 from .report import Report
 
 WORDS = {"FAIL": ("failed", "F", "FAIL"), "CRASH": ("failed", "C", "CRASH"), "HANG": ("failed", "H", "HANG"),
@@ -103,14 +104,14 @@ def pytest_runtest_setup(item):
 
 def claimed(config):
     """The capabilities that hello names; a server that does not even say hello ends the run: one cause, not 500."""
-    try:
-        return config.pool.hello()["capabilities"]
-    except LeftOut:
-        raise
-    except Exception as error:
-        report = Report(None, pytest.ExceptionInfo.from_current(), story.current, "FAIL", ["Q-7"], config.rule_texts,
-                        "")
-        pytest.exit(f"the server does not start or does not answer hello: {error}\n\n{report.text()}", returncode=1)
+    with story.aside() as beginning:
+        try:
+            return config.pool.hello()["capabilities"]
+        except AssertionError:
+            report = Report(None, pytest.ExceptionInfo.from_current(), beginning, "FAIL", ["Q-7"], config.rule_texts, "")
+            text = report.text()
+            config.pool.drop_shared()
+            pytest.exit(f"the server does not start, or does not answer hello\n\n{text}\n\n", returncode=1)
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -131,6 +132,7 @@ def judge_failure(item, excinfo, report):
     if excinfo.errisinstance(LeftOut):
         leave_out(item, report, str(excinfo.value))
         return
+    item.broken_rule = getattr(excinfo.value, "rule", None)
     with story.aside():                 # what the probing does is not the test's
         report.verdict = verdict_of(excinfo.value, item.story)
         report.longrepr = describe(item, excinfo, report.verdict)
@@ -157,7 +159,10 @@ def judge_servers(item, report):
 
 def verdict_of(error, the_story):
     """CRASH before all: what the client saw is then only its consequence."""
+    client = getattr(error, "client", None)
     for server in the_story.servers:
+        if client and client.ended:
+            server.settle()             # a connection ends a moment before its process has
         try:
             server.check()
         except Crash:
@@ -180,8 +185,7 @@ def describe(item, excinfo, verdict):
 
 def drop_dead(item):
     """The next test gets a fresh shared server."""
-    shared = item.config.pool._shared
-    if shared in item.story.servers:
+    if any(server.label == SHARED for server in item.story.servers):
         item.config.pool.drop_shared()
 
 
@@ -203,7 +207,8 @@ def record(item, report):
         ledger.add(rules_of(item), item.nodeid, report.verdict)
         ledger.add_reason(report.longrepr[2].removeprefix("Skipped: "))
     elif report.verdict:
-        ledger.add(rules_of(item), item.nodeid, report.verdict)
+        found = getattr(item, "broken_rule", None)
+        ledger.add([*rules_of(item), *([found] if found else [])], item.nodeid, report.verdict)
     elif report.when == "call":
         ledger.add(rules_of(item), item.nodeid, "pass")
 
@@ -218,9 +223,8 @@ def pytest_sessionfinish(session, exitstatus):
     config = session.config
     if not config.pool:
         return
-    fault = config.pool.finish()
-    if fault:
-        config.problems.append(f"the shared server did not end as it must: {fault}")
+    config.pool.finish()
+    config.problems += config.pool.problems
     if getattr(config, "whole_suite", False):
         config.problems += untested_problems(config)
     if config.problems and exitstatus == 0:
@@ -232,7 +236,7 @@ def pytest_sessionfinish(session, exitstatus):
 def untested_problems(config):
     if not config.rule_texts:
         yield f"{config.getoption('protocol')} is not there: whether each rule has a test cannot be checked"
-    websocket = "websocket" in (config.pool._hello or {}).get("capabilities", [])
+    websocket = "websocket" in config.pool.said.get("capabilities", [])
     for rule in config.untested:
         if rule.startswith("W-") and not websocket:
             config.ledger.tests[rule] = {"": "not claimed"}
@@ -241,9 +245,8 @@ def untested_problems(config):
 
 
 def about(config):
-    hello = config.pool._hello or {}
-    return {"subject": config.pool.subject, "server": hello.get("server"), "whole": config.whole_suite,
-            "capabilities": hello.get("capabilities"), "problems": config.problems}
+    return {"subject": config.pool.subject, "server": config.pool.said.get("server"), "whole": config.whole_suite,
+            "capabilities": config.pool.said.get("capabilities"), "problems": config.problems}
 
 
 def pytest_terminal_summary(terminalreporter, config):
@@ -258,8 +261,9 @@ def pytest_terminal_summary(terminalreporter, config):
     for result in reversed(rules.RESULTS):
         if result in groups:
             colour = {"pass": {"green": True}, "left out": {"yellow": True}, "not claimed": {"yellow": True}}
+            lines = textwrap.wrap(row(groups[result], ledger), 100, break_on_hyphens=False)
             write.write(f"{result:<12}", **colour.get(result, {"red": True}))
-            write.line(row(groups[result], ledger))
+            write.line(("\n" + " " * 12).join(lines).replace("\xa0", " "))
     for reason, count in sorted(ledger.reasons.items()):
         write.line(f"{count} tests {reason}")
     for problem in config.problems:
@@ -267,7 +271,7 @@ def pytest_terminal_summary(terminalreporter, config):
 
 
 def row(rule_ids, ledger):
-    """`A-1 A-2 M-5(2 of 3 left out)`: a rule of which some tests could not be made says so."""
+    """`A-1 A-2 M-5(2 of 3 left out)`: what is not so of all tests of a rule is said."""
     words = []
     for rule in rule_ids:
         counts = ledger.counts(rule)
@@ -275,8 +279,8 @@ def row(rule_ids, ledger):
         worst = ledger.result(rule)
         remarks = [f"{count} of {total} {result}" for result, count in counts.items()
                    if result != "pass" and count != total or result != worst and result != "pass"]
-        words.append(rule + (f"({', '.join(remarks)})" if remarks else ""))
-    return " ".join(words)
+        words.append(rule + (f"({', '.join(remarks)})" if remarks else "").replace(" ", "\xa0"))
+    return " ".join(words)              # the spaces within a word do not break
 
 
 def rule_key(rule):

@@ -1,17 +1,18 @@
 """The servers of a run: the one that ordinary tests share, and those that a test asks for."""
 
+import os
 import shlex
 from pathlib import Path
 
 import pytest
 
-from . import story
-from .clock import Deadline
+from . import process, story
 from .failure import LeftOut, Unanswered, Unmet
 from .server import AddressServer, Program, Server
 
 ROOT = Path(__file__).resolve().parents[3]
 PROBE_S = 2.0
+SHARED = "server"        # the label of the shared one; others have a number
 
 
 class Pool:
@@ -21,6 +22,7 @@ class Pool:
         self.subject = ""           # as on the command line of pytest, for "rerun"
         self._shared = None
         self._hello = None
+        self.problems = []          # that belong to no test
         self._choose(options)
 
     def _choose(self, options):
@@ -57,10 +59,10 @@ class Pool:
             server = self.address
         else:
             if self._shared and not self._shared.alive():
+                end = process.describe_end(self._shared.process.returncode)
+                self.problems.append(f"the shared server died between two tests: {end}; {list(self._shared.log)[-3:]}")
                 self.drop_shared()
-            if not self._shared:
-                self._shared = self.make((), label="server").start()
-            server = self._shared
+            server = self._shared = self._shared or self.make((), label=SHARED).start()
         if server not in story.current.servers:
             story.current.servers.append(server)
         return server
@@ -71,31 +73,34 @@ class Pool:
             self._shared = None
 
     def hello(self):
-        """The reply to `hello`, asked once a run."""
+        """The reply to `hello`, asked once a run; None before."""
         if self._hello is None:
             self._hello = self.shared().hello().payload
         return self._hello
 
+    @property
+    def said(self):
+        """What `hello` said, as far as it has been asked."""
+        return self._hello or {}
+
     def finish(self):
-        """End the shared server as L-7 says; returns what was wrong with that, or None."""
+        """End the shared server as L-7 says."""
         if not self._shared:
-            return None
+            return
         story.begin()
         try:
             self._shared.check()
-            if self._shared.alive():
-                self._shared.stop()
+            self._shared.stop()
             self._shared.check()
         except AssertionError as error:
-            return str(error)
+            self.problems.append(f"the shared server did not end as it must: {error}")
         finally:
             self.drop_shared()
-        return None
 
 
 def absolute(command):
     """Programs are started in a directory of their own, so paths of existing files are made absolute."""
-    return [str(Path(word).resolve()) if "/" in word and Path(word).exists() else word for word in command]
+    return [os.path.abspath(word) if "/" in word and Path(word).exists() else word for word in command]
 
 
 def answers(server):
@@ -107,6 +112,3 @@ def answers(server):
         return True
     except (Unanswered, Unmet, OSError):
         return False
-
-
-__all__ = ["Pool", "answers", "Deadline"]

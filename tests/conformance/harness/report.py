@@ -8,6 +8,7 @@ import traceback
 from . import process
 from .failure import Crash, Malformed, Unanswered, Unmet
 from .protocol import describe_bytes
+from .story import Step
 
 WIDTH = 116
 DUMP_BYTES = 64         # of each record in the dump
@@ -50,6 +51,8 @@ class Report:
         if not steps:
             return ""
         lines = ["steps"]
+        if steps[-1].outcome:
+            steps.append(Step(steps[-1].number + 1, "", self._unnamed_step()))
         previous = 0
         for step in steps:
             if step.number != previous + 1:
@@ -61,9 +64,16 @@ class Report:
             lines.append(f"  {step.number:4} {'FAIL' if last else 'ok  '} {who}{step.text}{outcome}")
         return "\n".join(lines)
 
+    def _unnamed_step(self):
+        """All steps went well, and then something was not as it should be."""
+        client = getattr(self.error, "client", None)
+        if isinstance(self.error, Unmet):
+            return f"{client.label if client else 'the harness'} waits for {self.error.expected}"
+        return "the server goes on" if isinstance(self.error, Crash) else "the test looks at what came"
+
     def _difference(self):
         if isinstance(self.error, Unmet):
-            return f"expected  {wrap(self.error.expected)}\ngot       {wrap(self.error.got)}"
+            return f"expected  {wrap(self.error.expected)}\ngot       {wrap(self.error.got)}{self._because()}"
         if isinstance(self.error, Crash):
             return f"expected  a server that goes on\ngot       {wrap(str(self.error))}"
         place = self._place()
@@ -73,6 +83,15 @@ class Report:
             return place + "\ngot       " + indent("\n".join(lines), 10).lstrip()
         trace = traceback.format_exception(self.error)
         return "the test itself went wrong\n" + "".join(trace[-12:]).rstrip()
+
+    def _because(self):
+        """What a client sees of a crash is only its consequence."""
+        for server in self.story.servers if self.verdict == "CRASH" else ():
+            try:
+                server.check()
+            except Crash as crash:
+                return f"\nbecause   {wrap(crash)}"
+        return ""
 
     def _place(self):
         """The line of the test (not of the harness) where it failed."""

@@ -20,6 +20,8 @@ LOG_LINES = 200
 LISTENING = re.compile(r"listening on (?:\[([0-9A-Fa-f:.%]+)\]|([0-9.]+)):(\d+)$")
 SANITIZER = re.compile(r"ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|: runtime error: ")
 ADDRESS_PACE = 150          # requests a second and connection, where we cannot say --rate-limit 0
+START_S = 10
+SETTLE_S = 0.5
 STOP_S = 5 + 3              # L-7, and slack for the process to be reaped
 STATUS_WRONG_OPTION = 2     # S-3
 
@@ -133,9 +135,9 @@ class Server:
 
     def _first_line(self):
         """The first line of standard output; None when the program ended instead."""
-        line = process.read_line(self.process.stdout, Deadline(10))
+        line = process.read_line(self.process.stdout, Deadline(START_S))
         if line is None and process.ended(self.process, Deadline(0)) is None and not process.at_end(self.process):
-            raise Unanswered("`listening on HOST:PORT` on standard output (S-2)", "nothing within 10 s")
+            raise Unanswered("`listening on HOST:PORT` on standard output (S-2)", f"nothing within {scaled(START_S):g} s")
         return line
 
     def _learn_refused(self):
@@ -222,6 +224,11 @@ class Server:
     def pid(self):
         return self.process.pid
 
+    def settle(self):
+        """Give a process that is about to end the time to do so."""
+        if self.process:
+            process.ended(self.process, Deadline(SETTLE_S))
+
     def check(self):
         """Raise Crash when it ended by itself, or when a sanitizer reported."""
         if self.process and self.process.poll() is not None and not self.end_expected:
@@ -275,6 +282,8 @@ class AddressServer:
 
     def check(self):
         pass
+
+    settle = check
 
     def dispose(self):
         pass

@@ -1,11 +1,13 @@
 """What happened in the running test: steps in words, and the last bytes both ways, for the failure report."""
 
+import re
 from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 FIRST_STEPS = 12        # a flood of steps keeps its beginning and its end
 LAST_STEPS = 28
+ALIKE = 4
 LAST_BYTES = 6          # records of bytes kept, over all clients
 KEPT_BYTES = 1024       # of each record
 
@@ -33,6 +35,7 @@ class Story:
         self.first = []
         self.last = deque(maxlen=LAST_STEPS)
         self.count = 0
+        self._signature, self._alike = None, 0
         self.bytes = deque(maxlen=LAST_BYTES)
         self.servers = []
         self.clients = []
@@ -40,8 +43,18 @@ class Story:
     def step(self, who, text, outcome=""):
         self.count += 1
         step = Step(self.count, who, text, outcome)
-        (self.first if len(self.first) < FIRST_STEPS else self.last).append(step)
+        self._count_alike(step)
+        if self._alike > ALIKE:
+            (self.last or self.first)[-1] = step        # of many alike, the first ones and the last one
+        else:
+            (self.first if len(self.first) < FIRST_STEPS else self.last).append(step)
         return step
+
+    def _count_alike(self, step):
+        """How many steps in a row, this one included, differ only in numbers."""
+        signature = step.who, re.sub(r"\d+", "#", step.text)
+        self._alike = self._alike + 1 if signature == self._signature else 1
+        self._signature = signature
 
     def steps(self):
         return [*self.first, *self.last]
@@ -61,15 +74,15 @@ def begin():
 
 @contextmanager
 def aside():
-    """What is done in here is not told."""
+    """What is done in here is not told to the test's story, but to the one given."""
     global current
     kept, current = current, Story()
     try:
-        yield
+        yield current
     finally:
         current = kept
 
 
 def note(text):
     """A step of the test's own, for the report: note("everybody is in the group")."""
-    current.step("", text)
+    current.step("", text, "ok")
