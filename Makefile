@@ -4,7 +4,7 @@
 #   make run STAGE=03-epoll ARGS="--store memory --port 9000"
 #   make test                         everything that must pass; installs what is missing
 #
-#   make                              build what there is: bin/01-blocking ... bin/05-threaded, bin/chat
+#   make                              build what there is: bin/01-blocking ... bin/05-threaded, bin/chat, bin/chatbench
 #   make unit TEST='base_*'           some unit tests: those of tests/unit/test_base_*.c
 #   make conformance STAGE=03-epoll   the protocol, against one stage (RULE=M-5: the tests of one rule)
 #   make conformance ADDRESS=127.0.0.1:8000        against a server that runs
@@ -71,7 +71,7 @@ export UBSAN_OPTIONS ?= print_stacktrace=1
 # Names for pkg-config. It is asked in the recipes, not here: `make run` may have to install it first.
 COMMON_LIBRARIES := libsodium jansson zlib sqlite3
 CLIENT_LIBRARIES := $(COMMON_LIBRARIES) libedit
-UNIT_LIBRARIES   := $(COMMON_LIBRARIES) cmocka
+UNIT_LIBRARIES   := $(CLIENT_LIBRARIES) cmocka
 STAGE_LIBRARIES   = $(COMMON_LIBRARIES) $(if $(filter 04-% 05-%,$(1)),libevent)
 
 # ---- What there is --------------------------------------------------------------------------------------------------
@@ -81,15 +81,19 @@ COMMON_SOURCES  := $(wildcard common/*.c $(PARTS:%=common/%/*.c))
 STAGES          := $(patsubst %/,%,$(sort $(dir $(wildcard 0?-*/*.c))))
 STAGE_SOURCES   := $(wildcard 0?-*/*.c)
 CLIENT_SOURCES  := $(wildcard client/*.c)
+BENCH_SOURCES   := $(wildcard bench/*.c)
 UNIT_SUPPORT    := $(wildcard tests/unit/support*.c)
 UNIT_SOURCES    := $(sort $(wildcard $(TEST:%=tests/unit/test_%.c)))
-SOURCES         := $(COMMON_SOURCES) $(STAGE_SOURCES) $(CLIENT_SOURCES) $(UNIT_SUPPORT) $(UNIT_SOURCES)
-C_FILES         := $(SOURCES) $(wildcard common/*.h common/*/*.h 0?-*/*.h client/*.h tests/unit/*.h)
+SOURCES         := $(COMMON_SOURCES) $(STAGE_SOURCES) $(CLIENT_SOURCES) $(BENCH_SOURCES) $(UNIT_SUPPORT) \
+                   $(UNIT_SOURCES)
+C_FILES         := $(SOURCES) $(wildcard common/*.h common/*/*.h 0?-*/*.h client/*.h bench/*.h tests/unit/*.h)
 
 LIBRARY         := $(BUILD)/libchat.a
+CLIENT_LIBRARY  := $(if $(CLIENT_SOURCES),$(BUILD)/libclient.a)
 UNIT_LIBRARY    := $(BUILD)/libsupport.a
 STAGE_PROGRAMS  := $(STAGES:%=$(BIN)/%)
-CLIENT_PROGRAM  := $(if $(CLIENT_SOURCES),$(BIN)/chat)
+CLIENT_PROGRAM  := $(if $(wildcard client/main.c),$(BIN)/chat)
+BENCH_PROGRAM   := $(if $(filter-out bench/micro.c,$(BENCH_SOURCES)),$(BIN)/chatbench)
 UNIT_PROGRAMS   := $(UNIT_SOURCES:tests/unit/%.c=$(BUILD)/unit/%)
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
@@ -98,8 +102,8 @@ objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 .DELETE_ON_ERROR:
 .SECONDARY:
 .SECONDEXPANSION:
-.PHONY: help all run test unit conformance valgrind diff format lint clean install-packages \
-        run-packages test-packages test-build test-harness test-stages
+.PHONY: help all run test unit conformance valgrind micro diff format lint clean install-packages \
+        run-packages test-packages test-build test-harness test-stages always
 
 help: ## this list
 	@echo 'make TARGET [VARIABLE=...]; the variables stand at the top of the Makefile'
@@ -108,29 +112,45 @@ help: ## this list
 
 # ---- Build ----------------------------------------------------------------------------------------------------------
 
-all: $(STAGE_PROGRAMS) $(CLIENT_PROGRAM) $(LIBRARY) ## build every stage and the client (CC=clang, SANITIZE=thread ...)
+all: $(STAGE_PROGRAMS) $(CLIENT_PROGRAM) $(BENCH_PROGRAM) $(LIBRARY) ## build everything (CC=clang, SANITIZE=thread ...)
 
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) $$(pkg-config --cflags $(CLIENT_LIBRARIES)) -MMD -MP -c -o $@ $<
 
 $(LIBRARY): $(call objects,$(COMMON_SOURCES))
+$(CLIENT_LIBRARY): $(call objects,$(filter-out client/main.c,$(CLIENT_SOURCES)))
 $(UNIT_LIBRARY): $(call objects,$(UNIT_SUPPORT))
-$(LIBRARY) $(UNIT_LIBRARY):
+$(LIBRARY) $(CLIENT_LIBRARY) $(UNIT_LIBRARY): $(BUILD)/members
 	@mkdir -p $(@D)
 	@rm -f $@
-	ar rcs $@ $^
+	ar rcs $@ $(filter %.o,$^)
+
+# What the archives are made of. It changes when a file comes or goes: the object of a renamed one must not stay.
+MEMBERS := $(COMMON_SOURCES) $(CLIENT_SOURCES) $(UNIT_SUPPORT)
+$(BUILD)/members: always
+	@mkdir -p $(@D)
+	@echo '$(MEMBERS)' | cmp -s - $@ || echo '$(MEMBERS)' >$@
 
 # A stage is linked from whatever C files its folder has.
 $(STAGE_PROGRAMS): $(BIN)/%: $$(call objects,$$(wildcard $$*/*.c)) $(LIBRARY)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $$(pkg-config --libs $(call STAGE_LIBRARIES,$*))
 
-$(BIN)/chat: $(call objects,$(CLIENT_SOURCES)) $(LIBRARY)
+$(BIN)/chat: $(call objects,client/main.c) $(CLIENT_LIBRARY) $(LIBRARY)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $$(pkg-config --libs $(CLIENT_LIBRARIES))
 
-$(UNIT_PROGRAMS): $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(UNIT_LIBRARY) $(LIBRARY)
+$(BIN)/chatbench: $(call objects,$(filter-out bench/micro.c,$(BENCH_SOURCES))) $(LIBRARY)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $$(pkg-config --libs $(COMMON_LIBRARIES))
+
+$(BUILD)/micro: $(call objects,bench/micro.c) $(LIBRARY)
+	$(CC) $(LDFLAGS) -o $@ $^ $$(pkg-config --libs $(COMMON_LIBRARIES))
+
+# A test links only what it names: test_client_*.c have the client beside common/.
+$(UNIT_PROGRAMS): $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(UNIT_LIBRARY) \
+                  $$(if $$(filter test_client_%,$$*),$(CLIENT_LIBRARY)) $(LIBRARY)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $$(pkg-config --libs $(UNIT_LIBRARIES))
 
@@ -200,6 +220,9 @@ valgrind: $(UNIT_PROGRAMS) ## the unit tests under valgrind
 	             --errors-for-leak-kinds=definite,indirect $$program >$$program.valgrind 2>&1 \
 	    || { cat $$program.valgrind; exit 1; }; \
 	done
+
+micro: $(BUILD)/micro ## what one step of a message costs, in nanoseconds
+	$(BUILD)/micro $(ARGS)
 
 # ---- Read and write the sources -------------------------------------------------------------------------------------
 
