@@ -4,6 +4,8 @@
  *             in that order: a plain list is sorted by itself, and put and drop are O(1). Activity does not move an
  *             entry, it only stamps `active_ms`: a message must not cost a list operation. When an entry comes to
  *             the front, its stamp is looked at, and one that was active waits for the rest of its time.
+ *             (Finding its place is a walk from the back past those that were active later; that is the price, paid
+ *             once a duration and entry, and nothing for an entry that is busy.)
  *             Deadlines are rounded up to a tick, so that entries that were put in at about the same time expire in
  *             one wake-up.
  * Invariants. I1  entries stand in ascending `due_ms`.
