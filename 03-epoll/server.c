@@ -514,6 +514,7 @@ int main(int argc, char **argv)
     case OPTIONS_EXIT_USAGE:
         return 2;
     }
+    log_set_level(options.log_level);
     signals = stop_signals(SIG_BLOCK); /* before there are threads: they are for signalfd(2) alone */
     signal(SIGPIPE, SIG_IGN);          /* a peer that is gone is EPIPE, not the end of the server */
     signal(SIGXFSZ, SIG_IGN);          /* a full quota is an error of the store */

@@ -32,7 +32,7 @@ static inline unsigned session_handle_hub(session_handle handle)
 }
 
 enum effect_kind {
-    EFFECT_REPLY,      /* to `session`: cmd with the reply bit, seq, payload. It ends a request under way. */
+    EFFECT_REPLY,      /* to `session`: cmd and seq of the request, payload. It ends a request under way. */
     EFFECT_PUSH,       /* to `session`: cmd, payload */
     EFFECT_PUSH_GROUP, /* to each session of this hub that is in `group`, but `session` and those of `except_user` */
     EFFECT_LOGIN,      /* `session` is `user` from here on, named `payload`, and in `groups` */

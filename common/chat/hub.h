@@ -63,6 +63,10 @@ void hub_free(struct hub *hub);
  * one that only says bye (L-6). NULL: close the descriptor at once (too many of those, or no memory). */
 struct session *hub_open(struct hub *hub, const struct sockaddr *peer, void *connection, uint64_t now_ms);
 
+/* The stage has no means to serve this new session (a thread that cannot be made): it is refused as if the server were
+ * full. Its bye waits in session_output(). */
+void session_refuse(struct session *session);
+
 /* What the stage gave to hub_open(). */
 void *session_connection(const struct session *session);
 

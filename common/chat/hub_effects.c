@@ -257,7 +257,7 @@ static void reply(struct hub *hub, const struct effect *effect)
     session->under_way_bytes -= session_reply_charge(effect->cmd);
     session->barrier_cmd = 0; /* if there was one, it was alone */
     if (session->phase == SESSION_OPEN)
-        session_send(session, effect->cmd, effect->seq, effect->payload, false);
+        session_send(session, effect->cmd | FRAME_REPLY_BIT, effect->seq, effect->payload, false);
     if (session->login_overdue && session->user == 0)
         session_close(session, REASON_LOGIN_TIMEOUT);
     session->login_overdue = false;

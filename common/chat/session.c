@@ -96,6 +96,11 @@ void session_fini(struct session *session)
     session->groups = NULL;
 }
 
+void session_refuse(struct session *session)
+{
+    session_close(session, REASON_SERVER_FULL);
+}
+
 void *session_connection(const struct session *session)
 {
     return session->connection;

@@ -10,7 +10,7 @@
 #include "chat/hub_internal.h"
 #include "wire/json_writer.h"
 
-#define SERVER_NAME "chat-five-ways/1"
+#define SERVER_NAME "chat-five-ways/" CHAT_VERSION
 
 /* What replies of commands that do not exist are charged (L-4): they carry a result and a sentence. */
 enum { UNKNOWN_REPLY_BYTES = 256 };
@@ -175,7 +175,7 @@ static void answer_hello(struct session *session, const struct frame *frame)
     for (size_t i = 0; i < sizeof capabilities / sizeof *capabilities; i++)
         json_element_string(payload, slice_of(capabilities[i]));
     if (session->hub->options->store != OPTION_STORE_MEMORY)
-        json_string(payload, SLICE_LITERAL("durable"));
+        json_element_string(payload, SLICE_LITERAL("durable"));
     json_close_array(payload);
     end_answer(session, frame);
 }
