@@ -1,5 +1,6 @@
 /* engine_output.c - payloads, replies and pushes: from the engine to the effects of the batch. */
 #include "chat/engine_internal.h"
+#include "wire/frame.h"
 
 struct buffer *payload_begin(struct engine *engine)
 {
@@ -25,7 +26,7 @@ bool reply(struct engine *engine, const struct engine_request *request, struct s
     if (effect == NULL)
         return false;
     effect->session = request->session;
-    effect->cmd = request->cmd;
+    effect->cmd = (uint16_t)(request->cmd | FRAME_REPLY_BIT);
     effect->seq = request->seq;
     effect->payload = payload;
     return !engine->effects.failed;
