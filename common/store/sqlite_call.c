@@ -62,18 +62,16 @@ static const char *const statement_texts[CALL_COUNT] = {
 bool sqlite_failed(struct sqlite_store *store, const char *what)
 {
     int failure = sqlite3_extended_errcode(store->database);
-    int system_error = sqlite3_system_errno(store->database);
+    int system_error = 0; /* which is an old one where the system was not asked */
 
     store->failures++;
     if (failure == store->failure)
         return false;
     store->failure = failure;
-    /* For most results the system's error is an old one; it tells something where the system was asked. */
     if ((failure & 0xff) == SQLITE_IOERR || (failure & 0xff) == SQLITE_CANTOPEN)
-        log_error("store: %s: %s (SQLite %d; system: %s)", what, sqlite3_errmsg(store->database), failure,
-                  strerror(system_error));
-    else
-        log_error("store: %s: %s (SQLite %d)", what, sqlite3_errmsg(store->database), failure);
+        system_error = sqlite3_system_errno(store->database);
+    log_error("store: %s: %s (SQLite %d%s%s)", what, sqlite3_errmsg(store->database), failure,
+              system_error ? ", system: " : "", system_error ? strerror(system_error) : "");
     return false;
 }
 

@@ -126,10 +126,8 @@ static bool identify(struct sqlite_store *store, const char *path, bool *is_new)
 
     if (!ask(store, "PRAGMA application_id", &application, NULL, 0) ||
         !ask(store, "PRAGMA user_version", &version, NULL, 0) ||
-        !ask(store, "SELECT count(*) FROM sqlite_schema", &tables, NULL, 0)) {
-        log_error("store: %s cannot be used: damaged, no database, or open elsewhere", path);
+        !ask(store, "SELECT count(*) FROM sqlite_schema", &tables, NULL, 0))
         return false;
-    }
     *is_new = application == 0 && version == 0 && tables == 0;
     if (!*is_new && application != APPLICATION_ID) {
         log_error("store: %s is a database of some other program", path);
@@ -169,10 +167,8 @@ static bool check(struct sqlite_store *store, const char *path)
         return false;
     if (bytes > CHECK_MAX_BYTES)
         return true;
-    if (!ask(store, "PRAGMA quick_check(1)", &unused, verdict, sizeof verdict)) {
-        log_error("store: %s is damaged", path);
+    if (!ask(store, "PRAGMA quick_check(1)", &unused, verdict, sizeof verdict))
         return false;
-    }
     if (strcmp(verdict, "ok") == 0)
         return true;
     log_error("store: %s is damaged: %s", path, verdict);
@@ -197,17 +193,26 @@ static bool write_schema(struct sqlite_store *store, bool is_new)
     return written;
 }
 
-bool sqlite_schema_open(struct sqlite_store *store, const char *path, enum option_durability durability,
-                        const char *vfs_name)
+/* Say in other words than SQLite's what is the matter; nothing, where it was no failure of SQLite. */
+static void explain(struct sqlite_store *store, const char *path)
 {
-    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX; /* one thread at a time (store.h) */
+    switch (sqlite3_errcode(store->database) & 0xff) {
+    case SQLITE_BUSY:
+        log_error("store: %s is in use by another program", path);
+        break;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+        log_error("store: %s is damaged, or no database", path);
+        break;
+    default:
+        break;
+    }
+}
+
+static bool prepare_database(struct sqlite_store *store, const char *path, enum option_durability durability)
+{
     bool is_new;
 
-    if (sqlite3_open_v2(path, &store->database, flags, vfs_name) != SQLITE_OK) {
-        log_error("store: cannot open %s: %s", path, store->database ? sqlite3_errmsg(store->database) : "no memory");
-        return false;
-    }
-    sqlite3_extended_result_codes(store->database, 1);
     if (!execute(store, settings, "settings") || !identify(store, path, &is_new) || !use_wal(store, path) ||
         !check(store, path) || !write_schema(store, is_new))
         return false;
@@ -216,4 +221,20 @@ bool sqlite_schema_open(struct sqlite_store *store, const char *path, enum optio
     if (durability == OPTION_DURABILITY_NORMAL && !execute(store, "PRAGMA synchronous = NORMAL", "settings"))
         return false;
     return sqlite_calls_prepare(store);
+}
+
+bool sqlite_schema_open(struct sqlite_store *store, const char *path, enum option_durability durability,
+                        const char *vfs_name)
+{
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX; /* one thread at a time (store.h) */
+
+    if (sqlite3_open_v2(path, &store->database, flags, vfs_name) != SQLITE_OK) {
+        log_error("store: cannot open %s: %s", path, store->database ? sqlite3_errmsg(store->database) : "no memory");
+        return false;
+    }
+    sqlite3_extended_result_codes(store->database, 1);
+    if (prepare_database(store, path, durability))
+        return true;
+    explain(store, path);
+    return false;
 }

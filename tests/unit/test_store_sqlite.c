@@ -1,0 +1,584 @@
+/* test_store_sqlite.c - the data directory: who may open it, what it survives, and what it needs.
+ */
+#include "support_store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char directory[SUPPORT_PATH_BYTES];
+
+static int set_up(void **state)
+{
+    (void)state;
+    support_directory_make(directory);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    support_directory_remove(directory);
+    return 0;
+}
+
+static struct store *open_store(enum option_durability durability)
+{
+    struct store *s = store_sqlite_open(directory, durability);
+
+    assert_non_null(s);
+    return s;
+}
+
+static void add_messages(struct store *s, uint32_t conversation, uint64_t first, uint64_t last)
+{
+    assert_true(s->operations->begin(s));
+    for (uint64_t i = first; i <= last; i++)
+        assert_true(support_message_add(s, conversation, 1, i, i, i, "", "some words"));
+    assert_true(s->operations->commit(s));
+}
+
+/* ---- Opening -------------------------------------------------------------------------------------------------- */
+
+/* What opening that directory logs; it must fail. */
+static int open_must_fail(void *arg)
+{
+    struct store *s = store_sqlite_open(arg, OPTION_DURABILITY_FULL);
+
+    if (s)
+        s->operations->free(s);
+    return s != NULL;
+}
+
+static void assert_refused(const char *path, const char *words)
+{
+    char text[2048];
+
+    assert_int_equal(support_capture(STDERR_FILENO, text, sizeof text, open_must_fail, (void *)(uintptr_t)path), 0);
+    if (!strstr(text, words))
+        fail_msg("\"%s\" is not in what was logged: %s", words, text);
+}
+
+static void the_directory_is_made_and_private(void **state)
+{
+    static const char *const names[] = {"new/chat.db", "new/chat.db-wal", "new/lock"};
+    char path[SUPPORT_PATH_BYTES];
+    mode_t mask = umask(0);
+    struct stat status;
+    struct store *s = store_sqlite_open(support_path(path, directory, "new"), OPTION_DURABILITY_FULL);
+
+    (void)state;
+    umask(mask);
+    assert_non_null(s);
+    assert_int_equal(stat(path, &status), 0);
+    assert_int_equal(status.st_mode & 07777, 0700);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        assert_int_equal(stat(support_path(path, directory, names[i]), &status), 0);
+        assert_int_equal(status.st_mode & 07777, 0600);
+    }
+    s->operations->free(s);
+    support_directory_remove(support_path(path, directory, "new"));
+}
+
+/* S-4. */
+static void a_second_server_is_told_of_the_first(void **state)
+{
+    struct store *s = open_store(OPTION_DURABILITY_FULL);
+    char words[64];
+
+    (void)state;
+    snprintf(words, sizeof words, "in use by another server, process %d\n", (int)getpid());
+    assert_refused(directory, words);
+    add_messages(s, 1, 1, 1); /* the first one is none the worse */
+    s->operations->free(s);
+    s = open_store(OPTION_DURABILITY_FULL);
+    assert_int_equal(support_count(s, 1), 1);
+    s->operations->free(s);
+}
+
+/* S-4, M-5: what a killed server leaves is opened without help. */
+static int commit_and_die(void *arg)
+{
+    struct store *s = store_sqlite_open(arg, OPTION_DURABILITY_NORMAL);
+
+    if (!s || !support_message_commit(s, 1, 1, 1, 1, 1, "a", "kept") || !s->operations->begin(s) ||
+        !support_message_add(s, 1, 1, 2, 2, 2, "b", "not committed"))
+        return 1;
+    raise(SIGKILL);
+    return 2;
+}
+
+static void a_killed_server_leaves_what_was_committed(void **state)
+{
+    struct store *s;
+
+    (void)state;
+    assert_int_equal(support_in_child(commit_and_die, directory), -1);
+    s = open_store(OPTION_DURABILITY_FULL);
+    assert_int_equal(support_find(s, 1, 1, "a"), 1);
+    assert_int_equal(support_find(s, 1, 1, "b"), 0);
+    s->operations->free(s);
+}
+
+static void places_that_cannot_be_used(void **state)
+{
+    char path[SUPPORT_PATH_BYTES], file[SUPPORT_PATH_BYTES];
+    static char long_path[5000];
+    struct store *s = open_store(OPTION_DURABILITY_FULL);
+
+    (void)state;
+    s->operations->free(s);
+    assert_refused(support_path(path, directory, "no/parent"), strerror(ENOENT));
+    assert_refused(support_path(path, directory, "chat.db"), strerror(ENOTDIR));
+    assert_refused("", strerror(ENOENT));
+    memset(long_path, 'x', sizeof long_path - 1);
+    assert_refused(long_path, "data directory"); /* more than a line of the log */
+    long_path[300] = '\0';
+    assert_refused(long_path, strerror(ENAMETOOLONG));
+    assert_int_equal(unlink(support_path(file, directory, "chat.db")), 0);
+    assert_int_equal(mkdir(file, 0700), 0);
+    assert_refused(directory, "cannot write chat.db");
+    assert_int_equal(rmdir(file), 0);
+}
+
+static int open_as_another_user(void *arg)
+{
+    if (geteuid() == 0 && seteuid(65534) != 0)
+        return 1;
+    return open_must_fail(arg);
+}
+
+static void a_directory_that_cannot_be_written(void **state)
+{
+    char path[SUPPORT_PATH_BYTES];
+
+    (void)state;
+    assert_int_equal(chmod(directory, 0555), 0);
+    assert_int_equal(support_in_child(open_as_another_user, directory), 0);
+    assert_int_equal(support_in_child(open_as_another_user, (void *)(uintptr_t)support_path(path, directory, "new")),
+                     0);
+    assert_int_equal(chmod(directory, 0700), 0);
+}
+
+/* SQLite takes "file:" for a URI; for us it is a directory. */
+static int open_relative(void *arg)
+{
+    struct store *s;
+
+    if (chdir(arg) != 0)
+        return 1;
+    s = store_sqlite_open("file:x?mode=ro", OPTION_DURABILITY_FULL);
+    if (!s || !support_message_commit(s, 1, 1, 1, 1, 1, "", "t"))
+        return 2;
+    s->operations->free(s);
+    support_directory_remove("file:x?mode=ro");
+    return 0;
+}
+
+static void a_relative_directory_with_a_strange_name(void **state)
+{
+    (void)state;
+    assert_int_equal(support_in_child(open_relative, directory), 0);
+}
+
+/* ---- Version and damage --------------------------------------------------------------------------------------- */
+
+static void execute(const char *sql)
+{
+    char path[SUPPORT_PATH_BYTES];
+    sqlite3 *database;
+
+    assert_int_equal(sqlite3_open(support_path(path, directory, "chat.db"), &database), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(database, sql, NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_close(database), SQLITE_OK);
+}
+
+static void make_database(uint64_t messages)
+{
+    struct store *s = open_store(OPTION_DURABILITY_NORMAL);
+
+    add_messages(s, 1, 1, messages);
+    s->operations->free(s);
+}
+
+static void a_newer_schema_is_refused_and_left_alone(void **state)
+{
+    struct store *s;
+
+    (void)state;
+    make_database(3);
+    execute("PRAGMA user_version = 99");
+    assert_refused(directory, "of a newer server (schema 99; this one knows up to 1)");
+    execute("PRAGMA user_version = 1");
+    s = open_store(OPTION_DURABILITY_FULL);
+    assert_int_equal(support_count(s, 1), 3);
+    s->operations->free(s);
+}
+
+static void a_foreign_database_is_refused_and_left_alone(void **state)
+{
+    (void)state;
+    execute("CREATE TABLE t (x); PRAGMA application_id = 7");
+    assert_refused(directory, "some other program");
+    execute("INSERT INTO t VALUES (1); PRAGMA application_id = 0");
+    assert_refused(directory, "some other program");
+}
+
+static void a_database_in_use_elsewhere_is_refused(void **state)
+{
+    char path[SUPPORT_PATH_BYTES];
+    sqlite3 *database;
+
+    (void)state;
+    make_database(1);
+    assert_int_equal(sqlite3_open(support_path(path, directory, "chat.db"), &database), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(database, "PRAGMA locking_mode = EXCLUSIVE; BEGIN IMMEDIATE", NULL, NULL, NULL),
+                     SQLITE_OK);
+    assert_refused(directory, "in use by another program");
+    sqlite3_close(database);
+}
+
+static void a_missing_table_is_damage(void **state)
+{
+    (void)state;
+    make_database(1);
+    execute("DROP TABLE dismissed");
+    assert_refused(directory, "damaged");
+}
+
+static void overwrite(off_t offset, int byte, size_t count)
+{
+    char path[SUPPORT_PATH_BYTES], bytes[4096];
+    int file = open(support_path(path, directory, "chat.db"), O_RDWR | O_CLOEXEC);
+
+    assert_true(file >= 0 && count <= sizeof bytes);
+    memset(bytes, byte, count);
+    assert_int_equal(pwrite(file, bytes, count, offset), count);
+    close(file);
+}
+
+static void damaged_databases_are_refused(void **state)
+{
+    char path[SUPPORT_PATH_BYTES];
+    struct stat status;
+
+    (void)state;
+    make_database(2000);
+    assert_int_equal(stat(support_path(path, directory, "chat.db"), &status), 0);
+    for (off_t page = 1; page < status.st_size / 4096; page += 7) {
+        char kept[4096];
+        int file = open(path, O_RDONLY | O_CLOEXEC);
+
+        assert_int_equal(pread(file, kept, sizeof kept, page * 4096), sizeof kept);
+        close(file);
+        overwrite(page * 4096, 0xAA, sizeof kept);
+        assert_refused(directory, "damaged");
+        file = open(path, O_WRONLY | O_CLOEXEC);
+        assert_int_equal(pwrite(file, kept, sizeof kept, page * 4096), sizeof kept);
+        close(file);
+    }
+    assert_int_equal(truncate(path, status.st_size / 2), 0);
+    assert_refused(directory, "damaged");
+    overwrite(0, 'x', 100);
+    assert_refused(directory, "damaged");
+}
+
+/* ---- Descriptors ---------------------------------------------------------------------------------------------- */
+
+static int highest_descriptor(void)
+{
+    int highest = 0;
+
+    for (int i = 0; i < 1024; i++)
+        if (fcntl(i, F_GETFD) >= 0)
+            highest = i;
+    return highest;
+}
+
+static int open_descriptors(void)
+{
+    int count = 0;
+
+    for (int i = 0; i < 1024; i++)
+        count += fcntl(i, F_GETFD) >= 0;
+    return count;
+}
+
+/* A transaction larger than the cache, one rolled back, checkpoints, a purge: all that SQLite might open a file for. */
+static void work_hard(struct store *s)
+{
+    static char text[8193];
+    struct store_group group = {.number = 2, .owner = 1, .name = SLICE_LITERAL("g"), .title = SLICE_LITERAL("")};
+
+    memset(text, 'x', 8192);
+    for (int last = 0; last < 2; last++) {
+        assert_true(s->operations->begin(s));
+        assert_true(s->operations->group_add(s, &group));
+        for (uint64_t i = 1; i <= 3000; i++)
+            assert_true(support_message_add(s, 2, 1, i, i, i, "", text));
+        if (last)
+            assert_true(s->operations->commit(s));
+        else
+            s->operations->rollback(s);
+    }
+    for (uint64_t i = 1; i <= 400; i++)
+        assert_true(support_message_commit(s, 1, 1, i, i, 3000 + i, "", text));
+    assert_true(s->operations->begin(s));
+    assert_true(s->operations->group_remove(s, 2));
+    assert_true(s->operations->commit(s));
+    assert_int_equal(support_purge_all(s), 7); /* six full slices, one that finds the end */
+    assert_int_equal(support_count(s, 1), 400);
+}
+
+static void no_descriptor_is_needed_once_open(void **state)
+{
+    struct rlimit before, none;
+    struct store *s;
+    int open_before;
+
+    s = open_store(*state ? OPTION_DURABILITY_FULL : OPTION_DURABILITY_NORMAL);
+    open_before = open_descriptors();
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    none = before;
+    none.rlim_cur = 0; /* counts for new ones */
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    assert_int_equal(open("/dev/null", O_RDONLY | O_CLOEXEC), -1);
+    assert_int_equal(errno, EMFILE);
+    work_hard(s);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(open_descriptors(), open_before);
+    s->operations->free(s);
+    assert_int_equal(open_descriptors(), open_before - 3); /* database, WAL, lock */
+}
+
+static void descriptors_are_closed_on_exec(void **state)
+{
+    int before = highest_descriptor();
+    struct store *s = open_store(OPTION_DURABILITY_FULL);
+
+    (void)state;
+    for (int i = before + 1; i <= highest_descriptor(); i++)
+        if (fcntl(i, F_GETFD) >= 0)
+            assert_int_equal(fcntl(i, F_GETFD), FD_CLOEXEC);
+    s->operations->free(s);
+}
+
+/* ---- A full disk ---------------------------------------------------------------------------------------------- */
+
+static void limit_files_to(rlim_t bytes)
+{
+    struct rlimit limit;
+
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = bytes;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static void size_of_wal(struct stat *status)
+{
+    char path[SUPPORT_PATH_BYTES];
+
+    assert_int_equal(stat(support_path(path, directory, "chat.db-wal"), status), 0);
+}
+
+/* M-5: whatever fails has no effect, and it works again when the disk does. */
+static void a_full_disk(void **state)
+{
+    struct store *s = open_store(OPTION_DURABILITY_FULL);
+    uint64_t count = 0;
+
+    (void)state;
+    signal(SIGXFSZ, SIG_IGN);
+    for (int round = 0; round < 20; round++) {
+        uint64_t failures = 0;
+        struct stat wal;
+
+        size_of_wal(&wal);
+        limit_files_to((rlim_t)wal.st_size + (rlim_t)(round * 5000));
+        for (int i = 0; i < 400 && failures < 3; i++) {
+            bool is_large = i % 3 == 0;
+            bool done = s->operations->begin(s);
+
+            for (uint64_t n = 1; done && n <= (is_large ? 50 : 1); n++)
+                done = support_message_add(s, 1, 1, count + n, count + n, count + n, "", "words that fill a disk");
+            if (done && s->operations->commit(s)) {
+                count += is_large ? 50 : 1;
+                continue;
+            }
+            failures++;
+            s->operations->rollback(s);
+            assert_int_equal(support_count(s, 1), count);
+        }
+        limit_files_to(RLIM_INFINITY);
+        add_messages(s, 1, count + 1, count + 1);
+        count++;
+        if (round % 5 == 4) {
+            s->operations->free(s);
+            s = open_store(OPTION_DURABILITY_FULL);
+        }
+        assert_int_equal(support_count(s, 1), count);
+    }
+    s->operations->free(s);
+}
+
+static int open_on_a_full_disk(void *arg)
+{
+    signal(SIGXFSZ, SIG_IGN);
+    limit_files_to(1000);
+    return open_must_fail(arg);
+}
+
+static void a_full_disk_at_the_start(void **state)
+{
+    struct store *s;
+
+    (void)state;
+    assert_int_equal(support_in_child(open_on_a_full_disk, directory), 0);
+    s = open_store(OPTION_DURABILITY_FULL); /* and with room again, it starts */
+    add_messages(s, 1, 1, 10);
+    s->operations->free(s);
+    assert_int_equal(support_in_child(open_on_a_full_disk, directory), 0);
+    s = open_store(OPTION_DURABILITY_FULL);
+    assert_int_equal(support_count(s, 1), 10);
+    s->operations->free(s);
+}
+
+static int fail_often(void *arg)
+{
+    struct store *s = arg;
+
+    for (uint64_t i = 0; i < 100; i++)
+        if (support_message_commit(s, 1, 1, 1, 1, 1, "", "t"))
+            return 1;
+    limit_files_to(RLIM_INFINITY);
+    return !support_message_commit(s, 1, 1, 1, 1, 1, "", "t");
+}
+
+static void many_failures_are_two_lines(void **state)
+{
+    struct store *s = open_store(OPTION_DURABILITY_FULL);
+    char text[4096], *first_end;
+    struct stat wal;
+
+    (void)state;
+    signal(SIGXFSZ, SIG_IGN);
+    size_of_wal(&wal);
+    limit_files_to((rlim_t)wal.st_size);
+    /* What is captured goes to a file, which may grow so far, too. */
+    assert_int_equal(support_capture(STDERR_FILENO, text, sizeof text, fail_often, s), 0);
+    first_end = strchr(text, '\n');
+    assert_non_null(first_end);
+    assert_non_null(strstr(first_end, "works again, after 100 failures\n"));
+    assert_null(strchr(strchr(first_end + 1, '\n') + 1, '\n'));
+    s->operations->free(s);
+}
+
+/* ---- Purge ---------------------------------------------------------------------------------------------------- */
+
+struct highest {
+    uint32_t conversation;
+    uint64_t sequence;
+};
+
+static bool keep_highest(void *arg, uint32_t conversation, uint64_t sequence)
+{
+    *(struct highest *)arg = (struct highest){conversation, sequence};
+    return true;
+}
+
+static bool refuse_latest(void *arg, uint32_t conversation, uint64_t msg_id, uint64_t sequence, int64_t time_ms)
+{
+    (void)arg, (void)conversation, (void)msg_id, (void)sequence, (void)time_ms;
+    return false;
+}
+
+static void purge_goes_on_after_a_restart(void **state)
+{
+    static const struct store_loader loader = {.highest = keep_highest, .latest = refuse_latest};
+    struct store_group group = {.number = 9, .owner = 1, .name = SLICE_LITERAL("g"), .title = SLICE_LITERAL("")};
+    struct store *s = open_store(OPTION_DURABILITY_NORMAL);
+    struct highest highest = {0};
+    bool more;
+
+    (void)state;
+    assert_true(s->operations->begin(s));
+    assert_true(s->operations->group_add(s, &group));
+    assert_true(s->operations->commit(s));
+    add_messages(s, 9, 1, 1700);
+    assert_true(s->operations->begin(s));
+    assert_true(s->operations->group_remove(s, 9));
+    assert_true(s->operations->group_add(s, &(struct store_group){.number = 10, .owner = 1, .name = group.name}));
+    assert_true(s->operations->group_remove(s, 10));
+    assert_true(s->operations->commit(s));
+    assert_true(s->operations->purge(s, &more));
+    assert_true(more);
+    assert_int_equal(support_count(s, 9), 1200);
+    s->operations->free(s);
+
+    s = open_store(OPTION_DURABILITY_NORMAL);
+    assert_int_equal(support_purge_all(s), 4); /* 500, 500, 200, and the group without messages */
+    assert_int_equal(support_count(s, 9), 0);
+    assert_true(s->operations->load(s, &loader, &highest));
+    assert_int_equal(highest.conversation, 10);
+    assert_int_equal(highest.sequence, 1700);
+    s->operations->free(s);
+}
+
+static bool refuse_user(void *arg, uint32_t number, struct slice name, struct slice hash,
+                        const struct store_profile *profile)
+{
+    (void)arg, (void)number, (void)name, (void)hash, (void)profile;
+    return false;
+}
+
+static void a_loader_that_stops(void **state)
+{
+    static const struct store_loader loader = {.user = refuse_user};
+    struct store_profile profile = {0};
+    struct store *s = open_store(OPTION_DURABILITY_NORMAL);
+
+    (void)state;
+    assert_true(s->operations->begin(s));
+    assert_true(s->operations->user_add(s, 1, SLICE_LITERAL("u"), SLICE_LITERAL("h"), &profile));
+    assert_true(s->operations->commit(s));
+    assert_false(s->operations->load(s, &loader, NULL));
+    s->operations->free(s);
+}
+
+#define TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+    static int full; /* a state that is not NULL: durability full */
+    const struct CMUnitTest tests[] = {
+        TEST(the_directory_is_made_and_private),
+        TEST(a_second_server_is_told_of_the_first),
+        TEST(a_killed_server_leaves_what_was_committed),
+        TEST(places_that_cannot_be_used),
+        TEST(a_directory_that_cannot_be_written),
+        TEST(a_relative_directory_with_a_strange_name),
+        TEST(a_newer_schema_is_refused_and_left_alone),
+        TEST(a_foreign_database_is_refused_and_left_alone),
+        TEST(a_database_in_use_elsewhere_is_refused),
+        TEST(a_missing_table_is_damage),
+        TEST(damaged_databases_are_refused),
+        TEST(no_descriptor_is_needed_once_open),
+        cmocka_unit_test_prestate_setup_teardown(no_descriptor_is_needed_once_open, set_up, tear_down, &full),
+        TEST(descriptors_are_closed_on_exec),
+        TEST(a_full_disk),
+        TEST(a_full_disk_at_the_start),
+        TEST(many_failures_are_two_lines),
+        TEST(purge_goes_on_after_a_restart),
+        TEST(a_loader_that_stops),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
