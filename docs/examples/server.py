@@ -512,10 +512,10 @@ async def run(options):
 
     server = await asyncio.start_server(accepted, str(options.host), options.port, limit=2 ** 20)
     host, port = server.sockets[0].getsockname()[:2]
-    print(f"listening on {f'[{host}]' if ':' in host else host}:{port}", flush=True)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    print(f"listening on {f'[{host}]' if ':' in host else host}:{port}", flush=True)
     await stop.wait()
     server.close()
     for task in list(tasks):        # L-7, as far as a request is answered in one step

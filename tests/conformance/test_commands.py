@@ -307,7 +307,8 @@ def test_ping_tells_the_time(connect):
 def test_a_reply_without_fields(online, name, cmd):
     """Nothing but the result is asked for; no password comes back (A-10)."""
     client = online()
-    fields = {"register": {"user": name(), "passwd": "a secret"}, "passwd": {"old": client.user.passwd, "new": "a secret"}}
+    fields = {"register": {"user": name(), "passwd": "a secret"},
+              "passwd": {"old": client.user.passwd, "new": "a secret"}}
     reply = client.ok(cmd, **fields.get(cmd, {}))
     assert "secret" not in json.dumps(reply.payload)
 

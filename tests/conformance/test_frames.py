@@ -14,8 +14,8 @@ PING = encode_frame("ping", b"{}", 1)
 # --- F-1
 
 @rule("F-1", "F-4")
-@pytest.mark.parametrize("first", [0x00, 0x0a, 0x20, 0x30, 0x39, 0x40, 0x5b, 0x60, 0x7b, 0x7f, 0x80, 0xc3, 0xc5, 0xa7, 0xff],
-                         ids=lambda byte: f"{byte:#04x}")
+@pytest.mark.parametrize("first", [0x00, 0x0a, 0x20, 0x30, 0x39, 0x40, 0x5b, 0x60, 0x7b, 0x7f, 0x80, 0xc3, 0xc5, 0xa7,
+                                   0xff], ids=lambda byte: f"{byte:#04x}")
 def test_a_first_byte_that_is_neither_frame_nor_text(connect, first):
     """The neighbours of the letters and of the head flag among them; one byte is enough to judge."""
     client = connect()

@@ -30,13 +30,16 @@ GOOD = [
     value("true"), value("false"), value("null"),
     value("0"), value("-0"), value("-1"), value("9223372036854775807"), value("-9223372036854775808"),
     value("9223372036854775808.0"), value("1e19"), value("123456789012345678901234567890e0"),
-    value("0.5"), value("-0.0"), value("1e5"), value("1E5"), value("1e+5"), value("1e-5"), value("0e0"), value("0.0e-0"),
-    value("1e308"), value("1.7976931348623157e308"), value("-1.7976931348623157e308"), value("1e-400"), value("0e99999"),
+    value("0.5"), value("-0.0"), value("1e5"), value("1E5"), value("1e+5"), value("1e-5"), value("0e0"),
+    value("0.0e-0"),
+    value("1e308"), value("1.7976931348623157e308"), value("-1.7976931348623157e308"), value("1e-400"),
+    value("0e99999"),
     value("0." + "0" * 400 + "1e400"), value("1" + "0" * 400 + "e-400"), value("1.00000000000000000000000000000001"),
     string(b""), string(b"\\\"\\\\\\/\\b\\f\\n\\r\\t"), string(b"\\u0041\\u00e9\\u20AC"), string(b"\\ud83d\\ude00"),
     string(b"\\uD800\\uDC00"), string(b"\\uDBFF\\uDFFF"), string(b"\\u0001"), string(b"\\u001f"), string(b"\x7f"),
     string(b"\\u007f"), string(b"\\\\u0000"), string(b"\\uffff"), string(b"\\ufeff"),
-    string("é€😀".encode()), string(b"\xc2\x80"), string(b"\xdf\xbf"), string(b"\xe0\xa0\x80"), string(b"\xed\x9f\xbf"),
+    string("é€😀".encode()), string(b"\xc2\x80"), string(b"\xdf\xbf"), string(b"\xe0\xa0\x80"),
+    string(b"\xed\x9f\xbf"),
     string(b"\xee\x80\x80"), string(b"\xef\xbf\xbf"), string(b"\xef\xbb\xbf"), string(b"\xf0\x90\x80\x80"),
     string(b"\xf4\x8f\xbf\xbf"), string(b"// no comment"), string(b"{[}],:"),
     nested(8), nested(8, b"{"), nested(7), b'{"a":[[[[[[{}]]]]]],"b":[[[[[[[]]]]]]]}',
@@ -49,38 +52,55 @@ BAD = [
     b" ", b"\n", b"[]", b"[{}]", b'"text"', b"1", b"-1.5", b"true", b"null", b'""',
     # syntax
     b"{", b"}", b"{{}", b"{}}", b"{]", b'{"a"}', b'{"a":}', b'{"a" 1}', b'{"a"=1}', b"{a:1}", b"{'a':1}", b"{1:1}",
-    b"{null:1}", b'{"a":1,}', b"{,}", b'{,"a":1}', b'{"a":1,,"b":1}', b'{"a":1 "b":1}', b'{"a":1;"b":1}', b'{"a":1', b'{"a',
-    b'{"a":"b', b'{"a":"b}', value("["), value("]"), value("[1,]"), value("[,1]"), value("[,]"), value("[1 2]"), value("[1,,2]"),
+    b"{null:1}", b'{"a":1,}', b"{,}", b'{,"a":1}', b'{"a":1,,"b":1}', b'{"a":1 "b":1}', b'{"a":1;"b":1}', b'{"a":1',
+    b'{"a',
+    b'{"a":"b', b'{"a":"b}', value("["), value("]"), value("[1,]"), value("[,1]"), value("[,]"), value("[1 2]"),
+    value("[1,,2]"),
     value("[1}"), value("{]"), value("[[]"), value("(1)"),
-    value("True"), value("TRUE"), value("tru"), value("truee"), value("nul"), value("nulll"), value("fals"), value("undefined"),
+    value("True"), value("TRUE"), value("tru"), value("truee"), value("nul"), value("nulll"), value("fals"),
+    value("undefined"),
     value("nan"), value("NaN"), value("Infinity"), value("-Infinity"), value("inf"), value("x"), value("'x'"),
     # numbers
-    value("+1"), value("-"), value("--1"), value("- 1"), value("00"), value("01"), value("-01"), value("0123"), value(".5"),
-    value("-.5"), value("1."), value("1.e5"), value("1e"), value("1e+"), value("1E-"), value("1e5.5"), value("1.2.3"), value("0x10"),
+    value("+1"), value("-"), value("--1"), value("- 1"), value("00"), value("01"), value("-01"), value("0123"),
+    value(".5"),
+    value("-.5"), value("1."), value("1.e5"), value("1e"), value("1e+"), value("1E-"), value("1e5.5"),
+    value("1.2.3"), value("0x10"),
     value("0b1"), value("1_000"), value("1,000.0"), value("1f"), value("1L"), value("1 0"), value("٣"),
-    value("9223372036854775808"), value("-9223372036854775809"), value("18446744073709551615"), value("18446744073709551616"),
-    value("1" + "0" * 30), value("-" + "9" * 5000), value("1e309"), value("-1e309"), value("1.8e308"), value("1e99999999999"),
+    value("9223372036854775808"), value("-9223372036854775809"), value("18446744073709551615"),
+    value("18446744073709551616"),
+    value("1" + "0" * 30), value("-" + "9" * 5000), value("1e309"), value("-1e309"), value("1.8e308"),
+    value("1e99999999999"),
     value("1.7976931348623159e308"), value("1" + "0" * 309 + ".0"), value("0.1e310"),
     # strings
-    string(b"\n"), string(b"\t"), string(b"\r"), string(b"\x01"), string(b"\x1f"), string(b"\0"), string(b"\\"), string(b"\\x41"),
-    string(b"\\a"), string(b"\\'"), string(b"\\0"), string(b"\\U0041"), string(b"\\u"), string(b"\\u12"), string(b"\\u123"),
-    string(b"\\u12G4"), string(b"\\u-123"), string(b"\\u+123"), string(b"\\u 123"), string(b'\\u00"'), b'{"a\nb":1}', b'{"\\x":1}',
+    string(b"\n"), string(b"\t"), string(b"\r"), string(b"\x01"), string(b"\x1f"), string(b"\0"), string(b"\\"),
+    string(b"\\x41"),
+    string(b"\\a"), string(b"\\'"), string(b"\\0"), string(b"\\U0041"), string(b"\\u"), string(b"\\u12"),
+    string(b"\\u123"),
+    string(b"\\u12G4"), string(b"\\u-123"), string(b"\\u+123"), string(b"\\u 123"), string(b'\\u00"'), b'{"a\nb":1}',
+    b'{"\\x":1}',
     string(b"\\u0000"), string(b"x\\u0000y"), b'{"\\u0000":1}', b'{"a\\u0000":1}', b'{"a\0":1}',
     # surrogates
-    string(b"\\ud800"), string(b"\\udbff"), string(b"\\udc00"), string(b"\\udfff"), string(b"\\ud800x"), string(b"\\ud800\\n"),
+    string(b"\\ud800"), string(b"\\udbff"), string(b"\\udc00"), string(b"\\udfff"), string(b"\\ud800x"),
+    string(b"\\ud800\\n"),
     string(b"\\ud800\\u0041"), string(b"\\ud800\\ud800"), string(b"\\udc00\\ud800"), string(b"\\ud83d\\ude00\\ude00"),
     b'{"\\ud800":1}',
     # UTF-8
-    string(b"\x80"), string(b"\xbf"), string(b"\xc0\x80"), string(b"\xc1\xbf"), string(b"\xc2"), string(b"\xc2\xc2\x80"),
-    string(b"\xe0\x80\x80"), string(b"\xe0\x9f\xbf"), string(b"\xe2\x82"), string(b"\xed\xa0\x80"), string(b"\xed\xbf\xbf"),
-    string(b"\xed\xa0\xbd\xed\xb8\x80"), string(b"\xf0\x80\x80\x80"), string(b"\xf0\x8f\xbf\xbf"), string(b"\xf0\x9f\x98"),
-    string(b"\xf4\x90\x80\x80"), string(b"\xf5\x80\x80\x80"), string(b"\xf8\x88\x80\x80\x80"), string(b"\xfe"), string(b"\xff"),
+    string(b"\x80"), string(b"\xbf"), string(b"\xc0\x80"), string(b"\xc1\xbf"), string(b"\xc2"),
+    string(b"\xc2\xc2\x80"),
+    string(b"\xe0\x80\x80"), string(b"\xe0\x9f\xbf"), string(b"\xe2\x82"), string(b"\xed\xa0\x80"),
+    string(b"\xed\xbf\xbf"),
+    string(b"\xed\xa0\xbd\xed\xb8\x80"), string(b"\xf0\x80\x80\x80"), string(b"\xf0\x8f\xbf\xbf"),
+    string(b"\xf0\x9f\x98"),
+    string(b"\xf4\x90\x80\x80"), string(b"\xf5\x80\x80\x80"), string(b"\xf8\x88\x80\x80\x80"), string(b"\xfe"),
+    string(b"\xff"),
     string("é".encode("latin-1")), b'{"\xff":1}', b"{\xc3\xa9}", b"\xff{}", b"{}\xff", '{"a":1}'.encode("utf-16-le"),
     # before and after the object
-    b"\xef\xbb\xbf{}", b"\xfe\xff{}", b"{}\0", b"\0{}", b"{} \0", b"{}x", b"{} {}", b"{}{}", b"{},", b"{};", b"x{}", b"{}\x0b", b"\x0c{}",
+    b"\xef\xbb\xbf{}", b"\xfe\xff{}", b"{}\0", b"\0{}", b"{} \0", b"{}x", b"{} {}", b"{}{}", b"{},", b"{};", b"x{}",
+    b"{}\x0b", b"\x0c{}",
     b"{\x0b}", b"{}\x85", b"{}\xc2\xa0", b"{}\xe2\x80\xa8", b"/**/{}", b"{}//", b"{/**/}", b'{}"', b"{}1",
     # a key twice
-    b'{"a":1,"a":1}', b'{"a":1,"b":2,"a":3}', b'{"":1,"":1}', b'{"a":1,"\\u0061":1}', b'{"\\u0061":1,"a":1}', b'{"\\n":1,"\\u000a":1}',
+    b'{"a":1,"a":1}', b'{"a":1,"b":2,"a":3}', b'{"":1,"":1}', b'{"a":1,"\\u0061":1}', b'{"\\u0061":1,"a":1}',
+    b'{"\\n":1,"\\u000a":1}',
     b'{"/":1,"\\/":1}', '{"é":1,"\\u00e9":1}'.encode(), '{"😀":1,"\\ud83d\\ude00":1}'.encode(), b'{"x":{"a":1,"a":1}}',
     b'{"x":[1,{"a":1,"b":{},"a":1}]}', b"{" + b",".join(b'"%d":1' % n for n in range(4000)) + b',"0":1}',
     b'{"text":"hi","text":"hi"}', b'{"' + b"k" * 300 + b'":1,"' + b"k" * 300 + b'":2}',
@@ -91,7 +111,8 @@ BAD = [
 
 
 def cases(bodies):
-    return pytest.mark.parametrize("body", bodies, ids=[f"{n}-{repr(body[:30])[2:-1]}" for n, body in enumerate(bodies)])
+    names = [f"{number}-{repr(body[:30])[2:-1]}" for number, body in enumerate(bodies)]
+    return pytest.mark.parametrize("body", bodies, ids=names)
 
 
 @rule("F-5")
@@ -150,8 +171,10 @@ def test_escapes_in_keys_and_names(connect, name):
 
 
 SEEDS = [body for body in GOOD + BAD if len(body) < 200]
-PIECES = [b"{", b"}", b"[", b"]", b":", b",", b'"', b"\\", b"\\u", b"d800", b"\\udc00", b"0", b"1", b"-", b".", b"e", b"E5", b"+",
-          b" ", b"\n", b"true", b"null", b'"a":1', b"\xc3", b"\xa9", b"\xed\xa0", b"\xf0\x9f\x98\x80", b"\0", b"\x1f", b"9" * 18]
+PIECES = [b"{", b"}", b"[", b"]", b":", b",", b'"', b"\\", b"\\u", b"d800", b"\\udc00", b"0", b"1", b"-", b".", b"e",
+b"E5", b"+",
+          b" ", b"\n", b"true", b"null", b'"a":1', b"\xc3", b"\xa9", b"\xed\xa0", b"\xf0\x9f\x98\x80", b"\0",
+          b"\x1f", b"9" * 18]
 
 
 def mutate(chance, body):

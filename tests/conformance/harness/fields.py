@@ -41,8 +41,8 @@ def integer(least, most, ordinary):
 
 KINDS = {
     "name": Kind(("a", "Z", "0", "a.", "a_", "a-", "9.-_", LONGEST_NAME, "A.b_c-9"),
-                 ("", LONGEST_NAME + "n", ".a", "_a", "-a", "a b", " a", "a ", "a/b", "a@b", "é", "aé", "a\n", "a\x7f",
-                  "a\\", "a'b", "a%", "a*", "а"),       # the last is Cyrillic
+                 ("", LONGEST_NAME + "n", ".a", "_a", "-a", "a b", " a", "a ", "a/b", "a@b", "é", "aé", "a\n",
+                  "a\x7f", "a\\", "a'b", "a%", "a*", "\u0430"),       # the last is a Cyrillic a
                  NO_STRING, "nobody-of-this-name"),
     "passwd": string(4, 128, "a password"),
     "display": string(0, 64, "A Name"),

@@ -68,7 +68,7 @@ def faults_of(item, texts):
     if not cited:
         yield "no @rule(…): every test names the rules that it tests"
     if texts:
-        yield from (f"cites {rule}, which the text of the protocol does not have" for rule in cited if rule not in texts)
+        yield from (f"cites {rule}, which the text of the protocol has not" for rule in cited if rule not in texts)
     named = [one for mark in item.iter_markers("needs") for one in mark.args]
     yield from (f"@needs({name!r}): Q-7 has no such capability" for name in rules.unknown_capabilities(named))
 
@@ -108,8 +108,8 @@ def claimed(config):
         try:
             return config.pool.hello()["capabilities"]
         except AssertionError:
-            report = Report(None, pytest.ExceptionInfo.from_current(), beginning, "FAIL", ["Q-7"], config.rule_texts, "")
-            text = report.text()
+            failure = pytest.ExceptionInfo.from_current()
+            text = Report(None, failure, beginning, "FAIL", ["Q-7"], config.rule_texts, "").text()
             config.pool.drop_shared()
             pytest.exit(f"the server does not start, or does not answer hello\n\n{text}\n\n", returncode=1)
 

@@ -1,6 +1,7 @@
 """The servers of a run: the one that ordinary tests share, and those that a test asks for."""
 
 import os
+import re
 import shlex
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from .failure import LeftOut, Unanswered, Unmet
 from .server import AddressServer, Program, Server
 
 ROOT = Path(__file__).resolve().parents[3]
+STAGE = re.compile(r"0[1-9]-[a-z]+")       # a stage built otherwise, say with a sanitizer, is a stage
 PROBE_S = 2.0
 SHARED = "server"        # the label of the shared one; others have a number
 
@@ -38,7 +40,8 @@ class Pool:
                 raise pytest.UsageError(f"--stage {value}: there is no {path}; build it first")
             self.program = Program([str(path)], strict=True)
         elif given[0] == "server":
-            self.program = Program(absolute(shlex.split(value)), strict=False)
+            command = absolute(shlex.split(value))
+            self.program = Program(command, strict=bool(STAGE.fullmatch(os.path.basename(command[0]))))
         else:
             host, _, port = value.rpartition(":")
             self.address = AddressServer(host.strip("[]") or "127.0.0.1", int(port))

@@ -177,7 +177,8 @@ def _describe_thread(pid, task, share):
 _CALLS = {          # x86-64 and arm64; others are shown by number
     "x86_64": {0: "read", 1: "write", 7: "poll", 20: "writev", 23: "select", 43: "accept", 44: "sendto",
                45: "recvfrom", 46: "sendmsg", 47: "recvmsg", 74: "fsync", 75: "fdatasync", 128: "rt_sigtimedwait",
-               202: "futex", 230: "clock_nanosleep", 232: "epoll_wait", 270: "pselect6", 271: "ppoll", 281: "epoll_pwait",
+               202: "futex", 230: "clock_nanosleep", 232: "epoll_wait", 270: "pselect6", 271: "ppoll",
+               281: "epoll_pwait",
                288: "accept4", 130: "rt_sigsuspend", 34: "pause", 35: "nanosleep"},
     "aarch64": {63: "read", 64: "write", 66: "writev", 72: "pselect6", 73: "ppoll", 22: "epoll_pwait", 82: "fsync",
                 83: "fdatasync", 98: "futex", 115: "clock_nanosleep", 137: "rt_sigtimedwait", 202: "accept",

@@ -37,6 +37,8 @@ PUSHES = {
 }
 NAMES = {number: name for table in (REQUESTS, PUSHES) for name, number in table.items()}
 
+PUSH_NUMBERS = frozenset(PUSHES.values())
+
 RESULTS = frozenset("""
     success offline failure user_not_exist passwd_error too_many_attempts too_many_sessions already_logged_in
     not_logged_in group_not_exist not_member not_owner not_friends already_friends no_request rate_limited
@@ -229,6 +231,8 @@ class Decoder:
             return None
         data = bytes(self.buffer[:end])
         self._check_tail(data, length)
+        if not cmd & REPLY and cmd not in PUSH_NUMBERS:
+            raise Malformed(f"cmd 0x{cmd:04x} has not the bit of a reply, and is no push", data, 4, rule="Q-1")
         if not cmd & REPLY and seq:
             raise Malformed(f"a push ({command_name(cmd)}) with seq {seq}, must be 0", data, 8)
         payload = parse_payload(data[HEAD.size:HEAD.size + length], data)

@@ -17,6 +17,7 @@ from .clock import Deadline, scaled
 from .failure import Crash, LeftOut, Unanswered, Unmet
 
 LOG_LINES = 200
+LINE = "`listening on HOST:PORT` on standard output (S-2)"
 LISTENING = re.compile(r"listening on (?:\[([0-9A-Fa-f:.%]+)\]|([0-9.]+)):(\d+)$")
 SANITIZER = re.compile(r"ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|: runtime error: ")
 ADDRESS_PACE = 150          # requests a second and connection, where we cannot say --rate-limit 0
@@ -94,8 +95,7 @@ class Server:
             self._learn_refused()
             line = self._first_line()
         if line is None:
-            raise Unmet("`listening on HOST:PORT` on standard output (S-2)",
-                        f"the program ended, {process.describe_end(self.process.returncode)}")
+            raise Unmet(LINE, f"the program ended, {process.describe_end(self.process.returncode)}")
         match = LISTENING.match(line)
         if not match:
             raise Unmet("`listening on HOST:PORT` as the first line of standard output (S-2)", repr(line))
@@ -137,7 +137,7 @@ class Server:
         """The first line of standard output; None when the program ended instead."""
         line = process.read_line(self.process.stdout, Deadline(START_S))
         if line is None and process.ended(self.process, Deadline(0)) is None and not process.at_end(self.process):
-            raise Unanswered("`listening on HOST:PORT` on standard output (S-2)", f"nothing within {scaled(START_S):g} s")
+            raise Unanswered(LINE, f"nothing within {scaled(START_S):g} s")
         return line
 
     def _learn_refused(self):

@@ -52,7 +52,7 @@ class Story:
 
     def _count_alike(self, step):
         """How many steps in a row, this one included, differ only in numbers."""
-        signature = step.who, re.sub(r"\d+", "#", step.text)
+        signature = re.sub(r"\d+", "#", f"{step.who} {step.text}")
         self._alike = self._alike + 1 if signature == self._signature else 1
         self._signature = signature
 

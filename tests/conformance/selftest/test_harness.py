@@ -34,12 +34,14 @@ def test_a_frame_byte_by_byte():
 
 
 @pytest.mark.parametrize("data, offset, words", [
-    (b"\x00", 0, "head flag"), (b"\xc4\x00", 1, "head flag"), (b"\xc4\xa7\x02", 2, "version"), (b"\xc4\xa7\x01\x01", 3, "flags"),
+    (b"\x00", 0, "head flag"), (b"\xc4\x00", 1, "head flag"), (b"\xc4\xa7\x02", 2, "version"),
+    (b"\xc4\xa7\x01\x01", 3, "flags"),
     (b"HTTP/1.1 400", 0, "text"), (encode_frame(1, b"", 1, reserved=1), 7, "reserved"),
     (encode_frame(1, b"", 1, length=262145), 12, "262145"), (encode_frame(0x8001, b"{}", 1, crc=0), 18, "crc32"),
     (encode_frame(0x8001, b"{}", 1, tail_flag=0), 22, "tail flag"), (encode_frame(0x4001, b"", 1), 8, "push"),
     (encode_frame(0x8001, b"[]", 1), 16, "no JSON object"), (encode_frame(0x8001, b'{"a" 1}', 1), 21, "no JSON"),
-    (encode_frame(0x8001, b'{"a":"\xff"}', 1), 22, "UTF-8"), (encode_frame(0x8001, b'{"a":1,"a":2}', 1), 16, "a key twice"),
+    (encode_frame(0x8001, b'{"a":"\xff"}', 1), 22, "UTF-8"),
+    (encode_frame(0x8001, b'{"a":1,"a":2}', 1), 16, "a key twice"),
     (encode_frame(0x8001, b'{"a":"\\ud800"}', 1), 16, "surrogate"), (encode_frame(0x8001, b'{"a":NaN}', 1), 16, "NaN"),
 ], ids=lambda value: value if isinstance(value, str) else None)
 def test_a_malformed_frame(data, offset, words):
@@ -49,22 +51,26 @@ def test_a_malformed_frame(data, offset, words):
 
 
 @pytest.mark.parametrize("value, shape, fault", [
-    ({"a": 1}, {"a": int}, None), ({"a": True}, {"a": int}, "a is True, no int"), ({"a": 1.0}, {"a": int}, "a is 1.0, no int"),
+    ({"a": 1}, {"a": int}, None), ({"a": True}, {"a": int}, "a is True, no int"),
+    ({"a": 1.0}, {"a": int}, "a is 1.0, no int"),
     ({}, {"a": int}, "payload has no field a"), ({}, {"a?": int}, None), ({"a": 1, "b": 2}, {"a": int}, None),
-    ({"a": [{"b": 1}, {}]}, {"a": [{"b": int}]}, "a[1] has no field b"), ({"a": "x"}, {"a": ("y", "z")}, "a is 'x', not one of y, z"),
+    ({"a": [{"b": 1}, {}]}, {"a": [{"b": int}]}, "a[1] has no field b"),
+    ({"a": "x"}, {"a": ("y", "z")}, "a is 'x', not one of y, z"),
 ])
 def test_shapes(value, shape, fault):
     assert shape_fault(value, shape) == fault
 
 
-@pytest.mark.parametrize("body, good", [(b"", True), (b"{}", True), (b"[]", False), (b'{"a":1,"a":1}', False), (b'{"a":"\\u0000"}', False)])
+@pytest.mark.parametrize("body, good", [
+    (b"", True), (b"{}", True), (b"[]", False), (b'{"a":1,"a":1}', False), (b'{"a":"\\u0000"}', False)])
 def test_the_oracle_of_json(body, good):
     assert acceptable(body) is good
 
 
 def test_rules_are_read():
     texts = rules.load(HERE / "suite" / "protocol.md")
-    assert texts["F-4"].split("\n") == ["A broken frame. The server sends `bye` and closes.", "- The head is judged byte by byte.",
+    assert texts["F-4"].split("\n") == ["A broken frame. The server sends `bye` and closes.",
+                                        "- The head is judged byte by byte.",
                                         "- The tail is judged before the checksum."]
     assert texts["M-4"].endswith("A second paragraph belongs to the rule, too.")
 
@@ -123,9 +129,9 @@ def test_the_ledger(tmp_path):
     run_wrong("numbers_with_gaps", "--ledger", str(path))
     ledger = json.loads(path.read_text())
     results = {rule: entry["result"] for rule, entry in ledger["rules"].items()}
-    assert results == {"F-2": "left out", "F-4": "pass", "L-9": "not claimed", "M-4": "FAIL", "P-1": "not claimed", "Q-1": "pass",
-                       "Q-2": "pass", "Q-7": "pass", "S-1": "left out", "S-3": "pass", "W-1": "not claimed"} | {
-                           "L-9": results["L-9"], "Q-7": results["Q-7"]}
+    assert results == {"F-2": "left out", "F-4": "pass", "L-9": "pass", "M-4": "FAIL", "P-1": "not claimed",
+                       "Q-1": "pass", "Q-2": "pass", "Q-7": "pass", "S-1": "left out", "S-3": "pass",
+                       "W-1": "not claimed"}
     assert ledger["capabilities"] == ["accounts", "groups", "messages"]
 
 
