@@ -111,14 +111,14 @@ struct field {
 };
 
 struct command {
-    uint16_t cmd;
     const char *name;
     struct field fields[COMMAND_FIELDS_MAX];
     size_t field_count;
+    size_t reply_max_bytes; /* the largest payload of its reply, any result (L-4) */
+    uint16_t cmd;
     bool before_login; /* served before a login */
     bool barrier;      /* register, login, logout, passwd: taken up alone, nothing behind it until it is answered */
     bool stored;       /* reads or writes what the store keeps: answered server_error when its commit fails */
-    size_t reply_max_bytes; /* the largest payload of its reply, any result (L-4) */
 };
 
 /* NULL: no request of section C. O(1). */

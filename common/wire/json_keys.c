@@ -99,7 +99,7 @@ static bool slot_take(struct slot *slots, size_t mask, const struct json_member 
 static bool all_differ(const struct json_member *members, size_t count)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    size_t slot_count = 4 * JSON_KEYS_COMPARED_MAX;
+    size_t slot_count = (size_t)4 * JSON_KEYS_COMPARED_MAX;
     struct slot *slots;
     size_t taken = 0;
 

@@ -193,7 +193,7 @@ size_t json_text_unescape(struct slice text)
     char *to = from;
 
     while (from) {
-        char *plain;
+        char *plain = end;
         char *backslash;
         size_t length;
 

@@ -17,11 +17,11 @@
 /* A member: `"key":`, the value, and a comma. */
 #define KEY_BYTES(key) (sizeof(key) - 1 + 4)
 #define NAME_MEMBER(key) (KEY_BYTES(key) + 2 + NAME_MAX_BYTES) /* its characters need no escape */
-#define STRING_MEMBER(key, max_bytes) (KEY_BYTES(key) + 2 + 2 * (max_bytes))
+#define STRING_MEMBER(key, max_bytes) (KEY_BYTES(key) + 2 + (size_t)2 * (max_bytes))
 #define INTEGER_MEMBER(key) (KEY_BYTES(key) + 20)
 #define BOOLEAN_MEMBER(key) (KEY_BYTES(key) + 5)
 #define LITERAL_MEMBER(key, longest) (KEY_BYTES(key) + 2 + sizeof(longest) - 1)
-#define LIST_MEMBER(key, count, element_bytes) (KEY_BYTES(key) + 2 + (count) * ((element_bytes) + 1))
+#define LIST_MEMBER(key, count, element_bytes) (KEY_BYTES(key) + 2 + (size_t)(count) * ((element_bytes) + 1))
 #define OBJECT(members) (2 + (members))
 
 #define RESULT_MEMBER LITERAL_MEMBER("result", "too_many_attempts")
@@ -47,12 +47,16 @@
     LIST_MEMBER("requests", USER_REQUESTS_MAX, \
                 OBJECT(NAME_MEMBER("user") + STRING_MEMBER("text", FRIEND_TEXT_MAX_BYTES)))
 
-#define COUNTER_MEMBER(name) +INTEGER_MEMBER(#name)
+/* As long as the counters are with their names: their bytes, one after the other. */
+#define COUNTER_MEMBER(name) char name[INTEGER_MEMBER(#name)];
+struct counter_members {
+    COUNTERS_EACH(COUNTER_MEMBER)
+};
 
 #define PLAIN_REPLY_BYTES REPLY(0)
 #define PING_REPLY_BYTES REPLY(INTEGER_MEMBER("time"))
 #define STATS_REPLY_BYTES \
-    REPLY(STRING_MEMBER("stage", STAGE_MAX_BYTES) + INTEGER_MEMBER("uptime_ms") COUNTERS_EACH(COUNTER_MEMBER))
+    REPLY(STRING_MEMBER("stage", STAGE_MAX_BYTES) + INTEGER_MEMBER("uptime_ms") + sizeof(struct counter_members))
 #define HELLO_REPLY_BYTES                                                                  \
     REPLY(INTEGER_MEMBER("protocol") + STRING_MEMBER("server", SERVER_VERSION_MAX_BYTES) + \
           LIST_MEMBER("capabilities", 8, sizeof("\"websocket\"") - 1))

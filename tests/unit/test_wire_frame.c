@@ -235,11 +235,13 @@ static void test_lengths(void **state)
         {{0xFF, 0xFF, 0xFF, 0xFF}, 1},
     };
 
+    static const unsigned char head_begin[12] = {0xC4, 0xA7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 7};
+
     (void)state;
     for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
         unsigned char head[FRAME_HEAD_BYTES];
 
-        memcpy(head, "\xC4\xA7\x01\0\0\x01\0\0\0\0\0\x07", 12);
+        memcpy(head, head_begin, sizeof(head_begin));
         memcpy(head + 12, lengths[i].bytes, 4);
         for (size_t come = 0; come <= 4; come++) {
             if (lengths[i].shows_at > 0 && come >= lengths[i].shows_at)
@@ -285,7 +287,7 @@ static void test_each_bit_behind_the_head(void **state)
     size_t whole = payload.length + FRAME_OVERHEAD_BYTES;
 
     (void)state;
-    for (size_t bit = 8 * FRAME_HEAD_BYTES; bit < 8 * whole; bit++) {
+    for (size_t bit = (size_t)8 * FRAME_HEAD_BYTES; bit < 8 * whole; bit++) {
         size_t offset = bit / 8;
         bool is_tail = offset >= whole - 2;
 

@@ -288,10 +288,13 @@ int main(void)
         cmocka_unit_test(test_bytes),
     };
 
-    if (getenv("CHAT_TEST_SEED"))
-        seed = strtoull(getenv("CHAT_TEST_SEED"), NULL, 0);
-    if (getenv("CHAT_TEST_CASES"))
-        cases = strtoul(getenv("CHAT_TEST_CASES"), NULL, 0);
+    const char *other_seed = getenv("CHAT_TEST_SEED");
+    const char *other_cases = getenv("CHAT_TEST_CASES");
+
+    if (other_seed)
+        seed = strtoull(other_seed, NULL, 0);
+    if (other_cases)
+        cases = strtoul(other_cases, NULL, 0);
     else if (support_memory_is_watched())
         cases /= 10; /* valgrind is as much slower */
     return cmocka_run_group_tests(tests, NULL, NULL);

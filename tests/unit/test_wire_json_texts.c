@@ -435,9 +435,10 @@ static void test_every_second_byte_of_utf8(void **state)
             text[6] = (char)first;
             text[7] = (char)second;
             for (unsigned more = 0; more <= 3; more++) {
-                memcpy(text + 8 + more, "\"}", 2);
+                text[8 + more] = '"';
+                text[9 + more] = '}';
                 reader_accepts_as_oracle(text, 10 + more);
-                memcpy(text + 8 + more, "\x80\x80", 2);
+                text[8 + more] = text[9 + more] = '\x80';
             }
         }
     }

@@ -28,7 +28,8 @@ static int load_protocol(void **state)
     size_t length;
 
     (void)state;
-    assert_non_null(file);
+    if (!file)
+        return -1;
     protocol = calloc(1, 1 << 20);
     length = fread(protocol, 1, (1 << 20) - 1, file);
     assert_in_range(length, 1, (1 << 20) - 2);
@@ -62,7 +63,7 @@ static bool read_row(const char **at, struct row *row)
     const char *end = strchr(cell, '\n');
 
     memset(row, 0, sizeof(*row));
-    if (*cell != '|')
+    if (*cell != '|' || !end)
         return false;
     for (int i = 0; cell + 1 < end; i++) {
         const char *next = strchr(cell + 1, '|');
@@ -84,9 +85,12 @@ static const char *table_of(const char *rule)
 
     snprintf(definition, sizeof(definition), "\n- **%s** ", rule);
     at = strstr(protocol, definition);
-    assert_non_null(at);
-    at = strstr(at, "\n| ") + 1;
-    assert_true(read_row(&at, &row) && read_row(&at, &row));
+    at = at ? strstr(at, "\n| ") : NULL;
+    at = at ? at + 1 : "";
+    for (int head = 0; head < 2; head++) { /* the names of the columns, and the line below them */
+        if (!read_row(&at, &row))
+            fail_msg("there is no table below rule %s", rule);
+    }
     return at;
 }
 

@@ -77,13 +77,13 @@ static struct values good_values(const struct command *command)
 /* The payload with its fields from the last to the first: their order must not matter. */
 static size_t write_payload(char *payload, const struct command *command, const struct values *values)
 {
-    int length = sprintf(payload, "{\"ignored\":{\"user\":[null]}");
+    size_t length = (size_t)sprintf(payload, "{\"ignored\":{\"user\":[null]}");
 
     for (size_t i = command->field_count; i-- > 0;) {
         if (values->json[i])
-            length += sprintf(payload + length, ",\"%s\":%s", command->fields[i].name, values->json[i]);
+            length += (size_t)sprintf(payload + length, ",\"%s\":%s", command->fields[i].name, values->json[i]);
     }
-    return (size_t)(length + sprintf(payload + length, "}"));
+    return length + (size_t)sprintf(payload + length, "}");
 }
 
 static struct request parse(const struct command *command, const struct values *values)
@@ -189,7 +189,7 @@ static void check_string_bounds(const struct command *command, size_t index)
         check_with(command, index, string_of(least - 1, 'x'), false);
     check_with(command, index, string_of(most, 'x'), true);
     check_with(command, index, string_of(most + 1, 'x'), false);
-    check_with(command, index, string_of(60000 - 2, 'x'), false);
+    check_with(command, index, string_of(50000, 'x'), false);
 }
 
 /* The size is that of the unescaped text. */
@@ -396,7 +396,7 @@ static void check_message(const char *json, const char *cmd, const char *seq, co
     struct request request = parse_message(json, &envelope);
 
     assert_int_equal(envelope.cmd.bytes != NULL, cmd != NULL);
-    if (cmd) {
+    if (cmd && envelope.cmd.bytes) {
         assert_true(slice_equal(envelope.cmd, slice_of(cmd)));
         assert_ptr_equal(envelope.command, command_find_name(cmd, strlen(cmd)));
     }
@@ -410,6 +410,7 @@ static void check_message(const char *json, const char *cmd, const char *seq, co
 
 static void test_messages(void **state)
 {
+    char duplicate[] = "{\"cmd\":\"ping\",\"seq\":1,\"cmd\":\"ping\"}";
     struct envelope envelope;
     struct request request;
 
@@ -436,7 +437,7 @@ static void test_messages(void **state)
     assert_ptr_equal(envelope.command, command_find(CMD_LOGIN));
     assert_int_equal(envelope.seq, 5);
     assert_true(slice_equal(request.values[LOGIN_USER].string, SLICE_LITERAL("ab")));
-    assert_false(request_parse_message((char[]){"{\"cmd\":\"ping\",\"cmd\":\"ping\"}"}, 29, &envelope, &request));
+    assert_false(request_parse_message(duplicate, sizeof(duplicate) - 1, &envelope, &request));
 }
 
 int main(void)
