@@ -57,7 +57,7 @@ KINDS = {
     "client": string(0, 64, "a client 1.0"),
     "id": string(1, 64, "an-id"),
     "bool": Kind((True, False), (), NO_BOOL, True),
-    "number": integer(0, 2 ** 63 - 1, 1),
+    "number": integer(0, 2 ** 63 - 1, 0),
     "limit": integer(1, 100, 10),
     "member after": string(1, 32, "somebody"),
 }

@@ -9,6 +9,7 @@ from .client import Client, User
 from .failure import LeftOut
 
 RUN_TAG = os.environ.get("CONFORMANCE_TAG") or os.urandom(3).hex()       # so that one server can be tested twice
+BURST = 250             # of the 400 that a connection may begin with
 _names = iter(range(1, 10 ** 9))
 
 
@@ -131,6 +132,12 @@ def friends(online):
             client.barrier()
 
     return make
+
+
+@pytest.fixture
+def burst(server):
+    """burst(1000) -> 1000, or as many requests as a rate limit that we cannot turn off lets through at once (L-5)."""
+    return lambda count: min(count, BURST) if server.pace else count
 
 
 @pytest.fixture

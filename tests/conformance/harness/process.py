@@ -119,6 +119,7 @@ class Run:
 # --- Where a process that does not answer is (Linux)
 
 SAMPLE_S = 0.2          # over which the CPU share is measured
+SPINNING = 0.25         # a share that nothing idle has, also on a busy machine
 
 
 def threads(pid):
@@ -161,7 +162,7 @@ def _describe_thread(pid, task, share):
     state = _read(pid, task, "stat").rpartition(") ")[2][:1]
     where = _read(pid, task, "wchan")
     call = system_call(_read(pid, task, "syscall"))
-    if share > 0.5:
+    if share > SPINNING:
         doing = f"spinning, {share:.0%} CPU"
     elif state == "T":
         doing = "stopped by a signal"
@@ -169,7 +170,7 @@ def _describe_thread(pid, task, share):
         doing = f"blocked in {call or where or 'the kernel'}, {share:.0%} CPU"
     line = f"{_read(pid, task, 'comm')}  {doing}"
     stack = _read(pid, task, "stack")
-    if stack and share <= 0.5:
+    if stack and share <= SPINNING:
         line += "  [" + " < ".join(frame.split()[-1].split("+")[0] for frame in stack.splitlines()[:4]) + "]"
     return line
 
