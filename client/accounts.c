@@ -51,7 +51,9 @@ static void logged_in(struct client *client, const json_t *reply)
     state_logged_in(&client->state, reply);
     connection_well(client->connection);
     connection_restore(client->connection, client->secrets->kept[0] != '\0');
-    if (!client->restoring)
+    if (client->restoring)
+        screen_say(client->screen, SCREEN_NOTICE, "* connected again");
+    else
         show_first_screen(client, reply);
     script_event(client, "login", "%s", client->state.user);
     messages_unread(client, json_object_get(reply, "unread"), again);

@@ -1,43 +1,24 @@
-/* client.c - the terminal client: options, the loop, and what happens when the connection comes and goes.
+/* client.c - the loop, and what happens when the connection comes and goes.
  *
  * Idea.       client.h.
  * Threads.    The main thread is the only one.
  */
 #include "client.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <getopt.h>
-#include <langinfo.h>
-#include <locale.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "client_limits.h"
 #include "wire/command.h"
-
-#define CLIENT_NAME "chat 1.0"
-#define DEFAULT_HOST "127.0.0.1"
-#define DEFAULT_PORT "8000"
-
-struct arguments {
-    char *host, *port;
-    const char *user, *script, *to, *password_file;
-    bool no_color, keep_going;
-    double retry_seconds;
-};
 
 /* --- The connection comes and goes */
 
-/* Requests would be served: connected, and if a session is to be restored, it is. */
-static bool is_ready(const struct client *client)
+bool client_is_ready(const struct client *client)
 {
     return connection_phase(client->connection) == CONNECTION_OPEN &&
            (client->secrets->kept[0] == '\0' || client->state.logged_in);
@@ -50,8 +31,6 @@ static void replied_hello(void *arg, json_t *reply, json_t *request)
     (void)request;
     if (client->state.user[0] == '\0')
         screen_say(client->screen, SCREEN_NOTICE, "* connected to %s", string_of(reply, "server"));
-    else
-        screen_say(client->screen, SCREEN_NOTICE, "* connected again");
 }
 
 static void on_opened(void *arg)
@@ -86,6 +65,12 @@ static void on_lost(void *arg, const char *why, bool unanswered)
 static void on_pushed(void *arg, uint16_t cmd, json_t *payload)
 {
     pushes_take(arg, cmd, payload);
+}
+
+bool client_connect(struct client *client, const char *host, const char *port)
+{
+    client->connection = connection_new(host, port, (struct connection_events){on_opened, on_lost, on_pushed, client});
+    return client->connection != NULL;
 }
 
 void client_forget_user(struct client *client)
@@ -151,10 +136,10 @@ bool client_wait_ready(struct client *client)
     enum client_turn turn = CLIENT_TURNED;
 
     if (!patient || connection_phase(client->connection) == CONNECTION_OFF) {
-        client->lost_said = client->lost_said && is_ready(client); /* somebody asks: say what comes of it */
+        client->lost_said = false; /* somebody asks: say what comes of it */
         connection_open(client->connection, clock_monotonic_ms());
     }
-    while (!is_ready(client) && !client->quit && turn != CLIENT_INTERRUPTED) {
+    while (!client_is_ready(client) && !client->quit && turn != CLIENT_INTERRUPTED) {
         enum connection_phase phase = connection_phase(client->connection);
 
         if (phase == CONNECTION_OFF || (phase == CONNECTION_WAITING && (!patient || client_gave_up(client))))
@@ -162,9 +147,9 @@ bool client_wait_ready(struct client *client)
         turn = client_turn(client, -1, patient && client->lost_ms != 0 ? client->lost_ms + client->retry_limit_ms
                                                                        : UINT64_MAX);
     }
-    if (!is_ready(client))
+    if (!client_is_ready(client))
         client_fail(client, "not_connected", "there is no connection");
-    return is_ready(client);
+    return client_is_ready(client);
 }
 
 /* --- The loop */
@@ -198,7 +183,7 @@ static void tick(struct client *client, uint64_t now_ms)
         client->resume_ms = UINT64_MAX;
         messages_resume(client);
     }
-    if (is_ready(client))
+    if (client_is_ready(client))
         client->lost_ms = 0;
     else if (client->lost_ms == 0)
         client->lost_ms = now_ms;
@@ -244,330 +229,3 @@ enum client_turn client_turn(struct client *client, int input_fd, uint64_t until
     return turned;
 }
 
-/* --- The terminal */
-
-static enum screen_event wait_terminal(void *arg)
-{
-    struct client *client = arg;
-
-    for (;;) {
-        switch (client_turn(client, STDIN_FILENO, UINT64_MAX)) {
-        case CLIENT_INPUT:
-            return SCREEN_INPUT;
-        case CLIENT_INTERRUPTED:
-            return SCREEN_INTERRUPT;
-        case CLIENT_ENDED:
-            return SCREEN_END;
-        case CLIENT_TURNED:
-            break;
-        }
-    }
-}
-
-static void make_prompt(void *arg, char *prompt, size_t size)
-{
-    const struct client *client = arg;
-    const char *user = client->state.user, *chosen = client->state.chosen;
-
-    snprintf(prompt, size, "%s%s%s%s> ", user[0] == '\0' ? "(not logged in)" : user, is_ready(client) ? "" : " (offline)",
-             chosen[0] == '\0' ? "" : " ", chosen);
-}
-
-static json_t *complete(void *arg, const char *before)
-{
-    return commands_complete(arg, before);
-}
-
-static void run_terminal(struct client *client)
-{
-    const char *line;
-
-    while (!client->quit && (line = screen_read_line(client->screen)) != NULL)
-        commands_run(client, line);
-    client->quit = true;
-    if (unsent_count(&client->unsent) > 0)
-        screen_say(client->screen, SCREEN_ERROR, "* %zu messages were not sent", unsent_count(&client->unsent));
-}
-
-/* Signals as a descriptor: taken in the loop, where everything may be done, and not in a handler, where almost
- * nothing may (signal-safety(7)). */
-static int open_signals(void)
-{
-    static const int taken[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGWINCH};
-    sigset_t set;
-
-    sigemptyset(&set);
-    for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++)
-        sigaddset(&set, taken[i]);
-    if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
-        return -1;
-    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
-/* --- Options */
-
-static void usage(FILE *to)
-{
-    fprintf(to,
-            "usage: chat [options] [HOST[:PORT]]          default %s:%s\n"
-            "\n"
-            "  -u, --user NAME           log in; the password is asked for, or taken from the environment variable\n"
-            "                            CHAT_PASSWORD or from --password-file\n"
-            "  -t, --to NAME|#GROUP      where lines go that are no commands\n"
-            "  -s, --script FILE         run commands from FILE; '#' begins a comment. A pipe on standard input is\n"
-            "                            run in the same way, without comments\n"
-            "  -k, --keep-going          go on after a line that failed\n"
-            "      --password-file FILE  the first line of FILE is the password\n"
-            "      --retry SECONDS       how long a script waits for a lost connection to come back (%d)\n"
-            "      --no-color            as does the environment variable NO_COLOR\n"
-            "      --help, --version\n"
-            "\n"
-            "/help lists the commands. The password is kept in locked memory until /logout or the end, only to log\n"
-            "in again after a lost connection.\n"
-            "\n"
-            "Exit status: 0 all succeeded, 1 a command of a script failed, 2 wrong usage, 3 no connection.\n",
-            DEFAULT_HOST, DEFAULT_PORT, RETRY_SCRIPT_SECONDS);
-}
-
-/* HOST, HOST:PORT, [HOST], [HOST]:PORT, or an IPv6 address as it is. Cuts `address` in two. */
-static bool split_address(char *address, struct arguments *arguments)
-{
-    char *colon = strrchr(address, ':');
-
-    arguments->host = address;
-    if (address[0] == '[') {
-        char *end = strchr(address, ']');
-
-        if (end == NULL || (end[1] != '\0' && end[1] != ':'))
-            return false;
-        colon = end[1] == ':' ? end + 1 : NULL;
-        *end = '\0';
-        arguments->host = address + 1;
-    } else if (colon != NULL && strchr(address, ':') != colon) {
-        colon = NULL;
-    }
-    if (colon != NULL) {
-        *colon = '\0';
-        arguments->port = colon + 1;
-    }
-    return arguments->host[0] != '\0' && arguments->port[0] != '\0';
-}
-
-enum { OPTION_PASSWORD_FILE = 256, OPTION_RETRY, OPTION_NO_COLOR, OPTION_HELP, OPTION_VERSION };
-
-static const struct option options[] = {
-    {"user", required_argument, NULL, 'u'},
-    {"to", required_argument, NULL, 't'},
-    {"script", required_argument, NULL, 's'},
-    {"keep-going", no_argument, NULL, 'k'},
-    {"password-file", required_argument, NULL, OPTION_PASSWORD_FILE},
-    {"retry", required_argument, NULL, OPTION_RETRY},
-    {"no-color", no_argument, NULL, OPTION_NO_COLOR},
-    {"help", no_argument, NULL, OPTION_HELP},
-    {"version", no_argument, NULL, OPTION_VERSION},
-    {NULL, 0, NULL, 0},
-};
-
-static bool parse_seconds(const char *text, double *seconds)
-{
-    char *end;
-
-    *seconds = strtod(text, &end);
-    return end != text && *end == '\0' && *seconds >= 0 && *seconds <= 1e9;
-}
-
-/* Ends the program after --help and --version. */
-static bool take_option(int option, struct arguments *arguments)
-{
-    switch (option) {
-    case 'u':
-        return arguments->user = optarg, true;
-    case 't':
-        return arguments->to = optarg, true;
-    case 's':
-        return arguments->script = optarg, true;
-    case 'k':
-        return arguments->keep_going = true;
-    case OPTION_PASSWORD_FILE:
-        return arguments->password_file = optarg, true;
-    case OPTION_RETRY:
-        return parse_seconds(optarg, &arguments->retry_seconds);
-    case OPTION_NO_COLOR:
-        return arguments->no_color = true;
-    case OPTION_HELP:
-        usage(stdout);
-        exit(STATUS_SUCCESS);
-    case OPTION_VERSION:
-        puts(CLIENT_NAME);
-        exit(STATUS_SUCCESS);
-    default:
-        return false;
-    }
-}
-
-static bool parse_arguments(int argc, char **argv, struct arguments *arguments)
-{
-    static char host[] = DEFAULT_HOST, port[] = DEFAULT_PORT;
-    int option;
-
-    *arguments = (struct arguments){.host = host, .port = port, .retry_seconds = RETRY_SCRIPT_SECONDS};
-    while ((option = getopt_long(argc, argv, "u:t:s:k", options, NULL)) != -1)
-        if (!take_option(option, arguments))
-            return false;
-    if (optind < argc && !split_address(argv[optind++], arguments))
-        return false;
-    return optind == argc && (arguments->user == NULL || strlen(arguments->user) <= NAME_MAX_BYTES) &&
-           (arguments->to == NULL || strlen(arguments->to) < PEER_SIZE);
-}
-
-/* --- Passwords that are given */
-
-/* Taken out of the environment, so that no child and no reader of /proc/PID/environ finds it. */
-static void take_environment(const char *name, char secret[SECRET_SIZE])
-{
-    char *value = getenv(name);
-
-    if (value == NULL)
-        return;
-    snprintf(secret, SECRET_SIZE, "%s", value);
-    explicit_bzero(value, strlen(value));
-    unsetenv(name);
-}
-
-static bool read_password_file(const char *path, char secret[SECRET_SIZE])
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t length = fd < 0 ? -1 : read(fd, secret, SECRET_SIZE - 1); /* not stdio: its buffer would keep a copy */
-
-    if (length < 0)
-        fprintf(stderr, "chat: %s: %s\n", path, strerror(errno));
-    if (fd >= 0)
-        close(fd);
-    secret[length < 0 ? 0 : length] = '\0';
-    secret[strcspn(secret, "\r\n")] = '\0';
-    return length >= 0;
-}
-
-/* --- main */
-
-/* What others write is UTF-8, whatever the locale says: in another one, it could be neither measured nor shown. */
-static void set_locale(void)
-{
-    setlocale(LC_CTYPE, "");
-    if (strcmp(nl_langinfo(CODESET), "UTF-8") != 0)
-        setlocale(LC_CTYPE, "C.UTF-8");
-}
-
-static bool use_terminal(const struct arguments *arguments)
-{
-    const char *term = getenv("TERM");
-
-    return arguments->script == NULL && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && term != NULL &&
-           strcmp(term, "dumb") != 0;
-}
-
-static bool use_colour(const struct arguments *arguments)
-{
-    const char *no_color = getenv("NO_COLOR");
-
-    return !arguments->no_color && isatty(STDOUT_FILENO) && (no_color == NULL || no_color[0] == '\0');
-}
-
-/* False: said why. */
-static bool open_input(struct client *client, const struct arguments *arguments)
-{
-    int fd = STDIN_FILENO;
-
-    if (use_terminal(arguments))
-        return (client->signals = open_signals()) >= 0;
-    if (arguments->script != NULL && (fd = open(arguments->script, O_RDONLY | O_CLOEXEC)) < 0) {
-        fprintf(stderr, "chat: %s: %s\n", arguments->script, strerror(errno));
-        return false;
-    }
-    client->script = script_new(fd, arguments->script != NULL, arguments->keep_going || isatty(fd));
-    return client->script != NULL;
-}
-
-static bool client_init(struct client *client, const struct arguments *arguments)
-{
-    struct screen_user user = {wait_terminal, make_prompt, complete, client};
-    struct connection_events events = {on_opened, on_lost, on_pushed, client};
-
-    *client = (struct client){.signals = -1, .resume_ms = UINT64_MAX};
-    client->retry_limit_ms = (uint64_t)(arguments->retry_seconds * 1000);
-    state_init(&client->state);
-    unsent_init(&client->unsent);
-    client->secrets = secrets_new();
-    client->connection = connection_new(arguments->host, arguments->port, events);
-    if (client->secrets == NULL || client->connection == NULL || !open_input(client, arguments))
-        return false;
-    client->screen = screen_new(client->script == NULL, use_colour(arguments), user);
-    take_environment("CHAT_PASSWORD", client->secrets->given);
-    take_environment("CHAT_NEW_PASSWORD", client->secrets->given_new);
-    return client->screen != NULL && (arguments->password_file == NULL ||
-                                      read_password_file(arguments->password_file, client->secrets->given));
-}
-
-static void client_fini(struct client *client)
-{
-    if (client->connection != NULL)
-        connection_free(client->connection);
-    if (client->screen != NULL)
-        screen_free(client->screen);
-    if (client->script != NULL)
-        script_free(client->script);
-    if (client->secrets != NULL)
-        secrets_free(client->secrets);
-    json_decref(client->history.messages);
-    unsent_fini(&client->unsent);
-    state_fini(&client->state);
-}
-
-/* What the command line asks for, before the first line. */
-static void run_arguments(struct client *client, const struct arguments *arguments)
-{
-    char login[sizeof("/login ") + NAME_MAX_BYTES];
-
-    if (arguments->user != NULL) {
-        snprintf(login, sizeof(login), "/login %s", arguments->user);
-        commands_run(client, login);
-        while (client_busy(client) && !client_gave_up(client) && client_turn(client, -1, UINT64_MAX) == CLIENT_TURNED)
-            ;
-        if (client->script != NULL && !client->state.logged_in) {
-            client->quit = true;
-            client->status = STATUS_COMMAND_FAILED;
-        }
-    }
-    if (arguments->to != NULL)
-        messages_choose(client, arguments->to);
-}
-
-static int run(struct client *client, const struct arguments *arguments)
-{
-    if (!client_wait_ready(client))
-        return STATUS_NO_CONNECTION;
-    run_arguments(client, arguments);
-    if (client->script != NULL)
-        script_run(client);
-    else
-        run_terminal(client);
-    return client->status;
-}
-
-int main(int argc, char **argv)
-{
-    struct arguments arguments;
-    struct client client;
-    int status = STATUS_USAGE;
-
-    set_locale();
-    if (!parse_arguments(argc, argv, &arguments)) {
-        usage(stderr);
-        return STATUS_USAGE;
-    }
-    secrets_wipe_json();
-    if (client_init(&client, &arguments))
-        status = run(&client, &arguments);
-    client_fini(&client);
-    return status;
-}

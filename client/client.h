@@ -66,6 +66,14 @@ struct client {
 
 /* --- client.c: the loop */
 
+#define CLIENT_NAME "chat 1.0"
+
+/* What connects to there when client_wait_ready() is called. False: no memory. The strings are borrowed. */
+bool client_connect(struct client *client, const char *host, const char *port);
+
+/* Requests would be served: connected, and if a session is to be restored, it is. */
+bool client_is_ready(const struct client *client);
+
 /* One turn: wait until something happens, at most until `until_ms`; -1: `input_fd` is of no interest.
  * CLIENT_INPUT: the input can be read; CLIENT_INTERRUPTED: SIGINT came; CLIENT_ENDED: it is time to quit. */
 enum client_turn { CLIENT_TURNED, CLIENT_INPUT, CLIENT_INTERRUPTED, CLIENT_ENDED };
