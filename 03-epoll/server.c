@@ -19,7 +19,6 @@
  * Threads.    One, but for server_wake(). Beside it run the workers (passwords) and, with --store sqlite, the engine's
  *             thread: a loop must never wait for a disk. They touch nothing here.
  */
-#include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <signal.h>
@@ -35,20 +34,21 @@
 #include "base/listener.h"
 #include "base/log.h"
 #include "base/options.h"
+#include "base/program.h"
 #include "chat/hub.h"
 #include "limits.h"
 
 enum {
-    EVENTS_MAX = 256,       /* a turn; what does not fit comes with the next */
-    ACCEPTS_MAX = 64,       /* a turn, so that a storm of connections does not keep those there are waiting */
-    IOV_MAX_PIECES = 64,    /* a write */
-    ACCEPT_PAUSE_MS = 1000, /* without a free descriptor; a close ends it earlier */
-    DESCRIPTORS_BESIDES = 64 /* standard streams, listener, epoll, eventfd, signalfd, store, refused connections */
+    EVENTS_MAX = 256,        /* a turn; what does not fit comes with the next */
+    ACCEPTS_MAX = 64,        /* a turn, so that a storm of connections does not keep those there are waiting */
+    IOV_MAX_PIECES = 64,     /* a write */
+    ACCEPT_PAUSE_MS = 1000,  /* without a free descriptor; a close ends it earlier */
+    DESCRIPTORS_BESIDES = 16 /* standard streams, listener, epoll, eventfd, signalfd, store */
 };
 
 struct connection {
     int fd;
-    uint32_t generation; /* I4 */
+    uint32_t generation;     /* I4 */
     struct session *session; /* NULL: closed, and only still in the ready list */
     struct connection *next_ready;
     bool in_ready;
@@ -64,6 +64,7 @@ struct server {
     int epoll;
     int wake;
     int signals; /* -1: the first one came */
+    sigset_t stop;
     uint64_t now_ms;
     uint64_t accept_again_ms; /* 0: accepting */
     bool draining;
@@ -185,27 +186,6 @@ static void connection_open(struct server *server, int fd, const struct sockaddr
         connection_close(server, connection, true);
 }
 
-/* accept(2): the errors of the connection that just ended, and of the network, are not the listener's. */
-static bool accept_error_is_passing(int error)
-{
-    switch (error) {
-    case EINTR:
-    case ECONNABORTED:
-    case EPROTO:
-    case EPERM:
-    case ENETDOWN:
-    case ENOPROTOOPT:
-    case EHOSTDOWN:
-    case ENONET:
-    case EHOSTUNREACH:
-    case EOPNOTSUPP:
-    case ENETUNREACH:
-        return true;
-    default:
-        return false;
-    }
-}
-
 static void listener_ready(struct server *server)
 {
     for (int i = 0; i < ACCEPTS_MAX && server->listener >= 0; i++) {
@@ -215,11 +195,19 @@ static void listener_ready(struct server *server)
 
         if (fd >= 0) {
             connection_open(server, fd, (struct sockaddr *)&peer);
-        } else if (errno == EAGAIN) {
+            continue;
+        }
+        switch (errno) {
+        case EAGAIN:
             return;
-        } else if (!accept_error_is_passing(errno)) {
-            listener_pause(server, errno); /* EMFILE, ENFILE, ENOBUFS, ENOMEM */
+        case EMFILE:
+        case ENFILE:
+        case ENOBUFS:
+        case ENOMEM:
+            listener_pause(server, errno);
             return;
+        default:
+            break; /* EINTR, ECONNABORTED, and what accept(2) passes on of the network: not the listener's errors */
         }
     }
 }
@@ -266,20 +254,16 @@ static void connection_write(struct server *server, struct connection *connectio
     while (connection->writable &&
            (count = session_output(connection->session, iov, IOV_MAX_PIECES, server->scratch)) > 0) {
         struct msghdr message = {.msg_iov = iov, .msg_iovlen = (size_t)count};
-        size_t offered = 0;
         ssize_t length;
 
-        for (int i = 0; i < count; i++)
-            offered += iov[i].iov_len;
         do {
             COUNTER_ADD(hub_counters(server->hub), write_calls_total, 1);
             length = sendmsg(connection->fd, &message, MSG_NOSIGNAL);
         } while (length < 0 && errno == EINTR);
-        /* Short means full, as EAGAIN does: an edge will come when there is room. */
-        connection->writable = length == (ssize_t)offered;
         if (length < 0 && errno != EAGAIN)
             session_end(connection->session, PEER_GONE, server->now_ms); /* EPIPE, ECONNRESET, ETIMEDOUT */
-        session_sent(connection->session, length > 0 ? (size_t)length : 0, server->now_ms);
+        /* Short means full, as EAGAIN does: an edge will come when there is room. */
+        connection->writable = session_sent(connection->session, length > 0 ? (size_t)length : 0, server->now_ms);
     }
 }
 
@@ -342,17 +326,6 @@ static void wake_ready(const struct server *server)
         ;
 }
 
-static sigset_t stop_signals(int how)
-{
-    sigset_t set;
-
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigprocmask(how, &set, NULL);
-    return set;
-}
-
 /* L-7. Each socket is read until it is empty, once: as if all of them had become readable. */
 static void server_stop(struct server *server)
 {
@@ -371,10 +344,9 @@ static void server_stop(struct server *server)
         server->connections[fd]->readable = true;
         make_ready(server, server->connections[fd]);
     }
-    /* A second signal has its default effect: it ends the process at once. */
+    program_let_stop(&server->stop);
     close(server->signals);
     server->signals = -1;
-    stop_signals(SIG_UNBLOCK);
 }
 
 static void connection_ready(struct server *server, struct connection *connection, uint32_t events)
@@ -461,19 +433,18 @@ static void server_loop(struct server *server)
 /* ---- start and end ---- */
 
 /* What can fail of the loop itself. False: logged. */
-static bool server_init(struct server *server, const struct options *options, sigset_t signals)
+static bool server_init(struct server *server, const struct options *options)
 {
     server->now_ms = clock_monotonic_ms();
     server->epoll = epoll_create1(EPOLL_CLOEXEC);
     server->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    server->signals = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+    server->signals = signalfd(-1, &server->stop, SFD_CLOEXEC | SFD_NONBLOCK);
     server->listener = listener_open(options->host, options->port);
     if (server->listener < 0)
         return false;
     /* All level-triggered: they are quiet when nothing happens, and nothing of them can be lost. */
-    if (server->epoll >= 0 && server->wake >= 0 && server->signals >= 0 &&
-        watch(server, server->wake, 0, EPOLLIN) && watch(server, server->signals, 0, EPOLLIN) &&
-        watch(server, server->listener, 0, EPOLLIN))
+    if (server->epoll >= 0 && server->wake >= 0 && server->signals >= 0 && watch(server, server->wake, 0, EPOLLIN) &&
+        watch(server, server->signals, 0, EPOLLIN) && watch(server, server->listener, 0, EPOLLIN))
         return true;
     log_error("cannot make the event loop: %s", strerror(errno));
     return false;
@@ -503,32 +474,20 @@ int main(int argc, char **argv)
     static struct server server;
     struct options options;
     struct chat *chat;
-    sigset_t signals;
-    bool served = false;
+    int status;
 
-    switch (options_parse(&options, "03-epoll", false, argc, argv)) {
-    case OPTIONS_RUN:
-        break;
-    case OPTIONS_EXIT_SUCCESS:
-        return 0;
-    case OPTIONS_EXIT_USAGE:
-        return 2;
-    }
-    log_set_level(options.log_level);
-    signals = stop_signals(SIG_BLOCK); /* before there are threads: they are for signalfd(2) alone */
-    signal(SIGPIPE, SIG_IGN);          /* a peer that is gone is EPIPE, not the end of the server */
-    signal(SIGXFSZ, SIG_IGN);          /* a full quota is an error of the store */
-    options_raise_descriptor_limit(&options, DESCRIPTORS_BESIDES);
+    if (!program_begin(&options, "03-epoll", false, DESCRIPTORS_BESIDES, argc, argv, &server.stop, &status))
+        return status;
     chat = chat_new(&options);
     if (chat == NULL)
         return 1;
     server.hub = hub_new(chat, server_wake, &server);
-    if (server.hub != NULL && server_init(&server, &options, signals))
-        served = server_run(&server, chat);
+    if (server.hub == NULL)
+        return 1;
+    status = server_init(&server, &options) && server_run(&server, chat) ? 0 : 1;
     chat_stop(chat);
-    if (server.hub != NULL)
-        hub_free(server.hub);
+    hub_free(server.hub);
     chat_free(chat);
     server_fini(&server);
-    return served ? 0 : 1;
+    return status;
 }

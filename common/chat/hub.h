@@ -86,8 +86,9 @@ bool session_wants_read(const struct session *session);
  * follow before the next session_output() (I2). */
 int session_output(struct session *session, struct iovec *iov, int iov_max, void *scratch);
 
-/* Of what session_output() gave, the system took `length` bytes; short or 0 is no error. */
-void session_sent(struct session *session, size_t length, uint64_t now_ms);
+/* Of what session_output() gave, the system took `length` bytes; short or 0 is no error. Returns whether that was all of
+ * it: if not, the system is full. */
+bool session_sent(struct session *session, size_t length, uint64_t now_ms);
 
 /* Whether session_output() would give something. */
 bool session_has_output(const struct session *session);

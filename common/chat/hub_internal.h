@@ -26,7 +26,7 @@ struct hub_group {
     struct hub_group_member {
         struct session *session;
         uint32_t link; /* index in session->groups */
-    } *members;
+    } * members;
     struct hash_node node; /* in hub->groups, by number */
 };
 
@@ -57,12 +57,12 @@ struct hub {
 
     struct hash_index groups; /* those with a session here */
 
-    struct engine_batch *batch; /* taken up, not yet submitted; NULL: nothing */
-    struct effects *collected;  /* I2 */
-    size_t collected_next;      /* index into collected->items */
-    size_t encoded_bytes;       /* this turn: HUB_TURN_ENCODE_BYTES */
-    struct hub_run run;         /* I3 */
-    struct block_writer pushes; /* of groups */
+    struct engine_batch *batch;  /* taken up, not yet submitted; NULL: nothing */
+    struct effects *collected;   /* I2 */
+    size_t collected_next;       /* index into collected->items */
+    size_t encoded_bytes;        /* this turn: HUB_TURN_ENCODE_BYTES */
+    struct hub_run run;          /* I3 */
+    struct block_writer pushes;  /* of groups */
     struct block_writer replies; /* of single sessions; apart, so that runs stay contiguous */
     struct buffer scratch;
 

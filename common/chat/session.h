@@ -85,11 +85,11 @@ struct session {
     bool held_for_barrier;        /* what is held back is a barrier, and waits for what is under way */
     bool held_back;               /* `input` begins with something that can be taken up later (I3) */
 
-    uint32_t under_way;      /* I1 */
-    size_t under_way_bytes;  /* the largest replies they can have (L-4) */
-    uint16_t barrier_cmd;    /* I2; 0: none */
-    uint32_t user;           /* 0: not logged in */
-    struct slice user_name;  /* lasts as long as the engine */
+    uint32_t under_way;     /* I1 */
+    size_t under_way_bytes; /* the largest replies they can have (L-4) */
+    uint16_t barrier_cmd;   /* I2; 0: none */
+    uint32_t user;          /* 0: not logged in */
+    struct slice user_name; /* lasts as long as the engine */
 
     struct session_group *groups;
     uint32_t group_count;
@@ -125,6 +125,12 @@ void session_update(struct session *session);
 
 /* Take up what may be taken up of the input that is held back. */
 void session_go_on(struct session *session);
+
+/* The one place where the phase changes; forward only. */
+void session_enter(struct session *session, enum session_phase phase);
+
+/* L-4: whether more is waiting, or may come of what is under way, than half of the limit. */
+bool session_waits_for_too_much(const struct session *session);
 
 /* End the session for `reason`, once what is under way is answered. */
 void session_close(struct session *session, enum session_reason reason);
