@@ -10,18 +10,16 @@
 
 #define RING_CAPACITY_MIN 8 /* a power of two, like every capacity */
 
-/* The key of an id: the sender's number, then the id (1 to 64 bytes, C-1). */
-#define KEY_MAX_BYTES (sizeof(uint32_t) + 64)
+#define SLOTS_MIN 16
 
 /* ---- Conversations -------------------------------------------------------------------------------------------- */
 
 /* Bring used_bytes to what the conversation costs now. */
 static void conversation_charge(struct memory_messages *m, struct memory_conversation *conversation)
 {
-    size_t bytes = sizeof *conversation + conversation->capacity * sizeof conversation->ring[0] + 2 * ALLOCATION_BYTES;
+    size_t bytes = sizeof *conversation + conversation->capacity * sizeof conversation->ring[0] +
+                   conversation->slot_count * sizeof conversation->slots[0] + 3 * ALLOCATION_BYTES;
 
-    if (conversation->ids)
-        bytes += sizeof(UT_hash_table) + conversation->ids->hh.tbl->num_buckets * sizeof(UT_hash_bucket);
     m->used_bytes = m->used_bytes - conversation->charged_bytes + bytes;
     conversation->charged_bytes = bytes;
 }
@@ -66,12 +64,13 @@ static struct memory_conversation *conversation_new(struct memory_messages *m, u
     return conversation;
 }
 
-/* Give up a conversation without messages (I1); its table went with the last of them. */
+/* Give up a conversation without messages (I1). */
 static void conversation_free(struct memory_messages *m, struct memory_conversation *conversation)
 {
     m->used_bytes -= conversation->charged_bytes;
     m->conversations[conversation->number] = NULL;
     free(conversation->ring);
+    free(conversation->slots);
     free(conversation);
 }
 
@@ -96,78 +95,134 @@ static bool ring_reserve(struct memory_conversation *conversation)
 
 /* ---- Ids ------------------------------------------------------------------------------------------------------ */
 
-/* Write the key, return its length. */
-static size_t key_write(char *key, uint32_t sender, struct slice id)
+/* Seeded, so that nobody can choose ids that fall on one place (SipHash). Never 0. */
+static uint32_t id_hash(const struct memory_messages *m, uint32_t sender, struct slice id)
 {
-    memcpy(key, &sender, sizeof sender);
-    memcpy(key + sizeof sender, id.bytes, id.length);
-    return sizeof sender + id.length;
+    unsigned char bytes[crypto_shorthash_BYTES];
+    uint64_t hash;
+
+    crypto_shorthash(bytes, (const unsigned char *)id.bytes, id.length, m->hash_key);
+    memcpy(&hash, bytes, sizeof hash);
+    hash = (hash + sender) * 0x9E3779B97F4A7C15u; /* the high half depends on all bits (Knuth, 6.4) */
+    return (uint32_t)(hash >> 32) | 1;
 }
 
-static unsigned key_hash(const struct memory_messages *m, const char *key, size_t length)
+static uint32_t slot_after(const struct memory_conversation *conversation, uint32_t slot)
 {
-    unsigned char hash[crypto_shorthash_BYTES];
-    unsigned value;
-
-    crypto_shorthash(hash, (const unsigned char *)key, length, m->hash_key);
-    memcpy(&value, hash, sizeof value);
-    return value;
+    return (slot + 1) & (conversation->slot_count - 1);
 }
 
-/* False: no memory. */
-static bool id_add(struct memory_messages *m, struct memory_message *message)
+/* Where a search for `hash` begins. Not its low bits, of which the last is always set. */
+static uint32_t slot_of(const struct memory_conversation *conversation, uint32_t hash)
 {
-    struct memory_conversation *conversation = message->conversation;
-    size_t length = sizeof(uint32_t) + message->content.id.length;
-    unsigned hash;
+    return (hash >> 1) & (conversation->slot_count - 1);
+}
 
-    if (message->content.id.length == 0)
+static void slot_take(struct memory_conversation *conversation, struct memory_id_slot taken)
+{
+    uint32_t slot = slot_of(conversation, taken.hash);
+
+    while (conversation->slots[slot].hash != 0)
+        slot = slot_after(conversation, slot);
+    conversation->slots[slot] = taken;
+    conversation->slots_taken++;
+}
+
+/* Room for one more id. False: no memory. */
+static bool slots_reserve(struct memory_conversation *conversation)
+{
+    struct memory_id_slot *old = conversation->slots;
+    uint32_t old_count = conversation->slot_count;
+    uint32_t count = old_count ? old_count * 2 : SLOTS_MIN;
+    struct memory_id_slot *slots;
+
+    if (conversation->slots_taken + 1 <= old_count / 2)
         return true;
-    hash = key_hash(m, message->bytes, length);
-    message->has_id = true; /* unless uthash_nonfatal_oom() says otherwise */
-    HASH_ADD_KEYPTR_BYHASHVALUE(hh, conversation->ids, message->bytes, (unsigned)length, hash, message);
-    return message->has_id;
+    slots = calloc(count, sizeof slots[0]);
+    if (!slots)
+        return false;
+    conversation->slots = slots;
+    conversation->slot_count = count;
+    conversation->slots_taken = 0;
+    for (uint32_t i = 0; i < old_count; i++)
+        if (old[i].hash != 0)
+            slot_take(conversation, old[i]);
+    free(old);
+    return true;
+}
+
+/* Free the slot of `message`, and move those behind it that would not be found past a free one (I4; Knuth, 6.4,
+ * Algorithm R). */
+static void slot_free(struct memory_conversation *conversation, const struct memory_message *message)
+{
+    struct memory_id_slot *slots = conversation->slots;
+    uint32_t mask = conversation->slot_count - 1;
+    uint32_t hole = slot_of(conversation, message->id_hash);
+    uint32_t slot;
+
+    while (slots[hole].hash != message->id_hash || slots[hole].number != (uint32_t)message->content.msg_id)
+        hole = slot_after(conversation, hole);
+    for (slot = slot_after(conversation, hole); slots[slot].hash != 0; slot = slot_after(conversation, slot)) {
+        uint32_t begin = slot_of(conversation, slots[slot].hash);
+
+        /* Does the hole lie on the way from `begin` to `slot`? */
+        if (((slot - begin) & mask) >= ((slot - hole) & mask)) {
+            slots[hole] = slots[slot];
+            hole = slot;
+        }
+    }
+    slots[hole].hash = 0;
+    conversation->slots_taken--;
 }
 
 const struct store_message *memory_message_find(const struct memory_messages *m,
                                                 const struct memory_conversation *conversation, uint32_t sender,
                                                 struct slice id)
 {
-    struct memory_message *message = NULL;
-    char key[KEY_MAX_BYTES];
-    size_t length;
-    unsigned hash;
+    uint32_t hash, slot;
 
-    if (!conversation->ids || id.length == 0 || id.length > KEY_MAX_BYTES - sizeof sender)
+    if (conversation->slots_taken == 0 || id.length == 0)
         return NULL;
-    length = key_write(key, sender, id);
-    hash = key_hash(m, key, length);
-    HASH_FIND_BYHASHVALUE(hh, conversation->ids, key, (unsigned)length, hash, message);
-    return message ? &message->content : NULL;
+    hash = id_hash(m, sender, id);
+    for (slot = slot_of(conversation, hash); conversation->slots[slot].hash != 0;
+         slot = slot_after(conversation, slot)) {
+        const struct store_message *content;
+
+        if (conversation->slots[slot].hash != hash)
+            continue;
+        content = &memory_ring_at(conversation, conversation->slots[slot].number)->message->content;
+        if (content->sender == sender && slice_equal(content->id, id))
+            return content;
+    }
+    return NULL;
 }
 
 /* ---- Messages ------------------------------------------------------------------------------------------------- */
 
 static size_t message_bytes(const struct store_message *content)
 {
-    return sizeof(struct memory_message) + sizeof(uint32_t) + content->id.length + content->text.length;
+    return sizeof(struct memory_message) + content->id.length + content->text.length;
+}
+
+/* Have a copy of the bytes at `to`. Returns its end. */
+static char *slice_move(struct slice *slice, char *to)
+{
+    if (slice->length > 0)
+        memcpy(to, slice->bytes, slice->length);
+    slice->bytes = to;
+    return to + slice->length;
 }
 
 /* A copy that is in no list yet. */
-static struct memory_message *message_new(const struct store_message *content)
+static struct memory_message *message_new(const struct memory_messages *m, const struct store_message *content)
 {
     struct memory_message *message = malloc(message_bytes(content));
-    size_t key_length;
 
     if (!message)
         return NULL;
-    message->has_id = false;
+    message->id_hash = content->id.length > 0 ? id_hash(m, content->sender, content->id) : 0;
     message->content = *content;
-    key_length = key_write(message->bytes, content->sender, content->id);
-    message->content.id.bytes = message->bytes + sizeof(uint32_t);
-    message->content.text.bytes = message->bytes + key_length;
-    if (content->text.length > 0)
-        memcpy(message->bytes + key_length, content->text.bytes, content->text.length);
+    slice_move(&message->content.text, slice_move(&message->content.id, message->bytes));
     return message;
 }
 
@@ -202,8 +257,8 @@ void memory_message_drop(struct memory_messages *m, struct memory_message *messa
         conversation->first++;
     else
         conversation->end--;
-    if (message->has_id)
-        HASH_DELETE(hh, conversation->ids, message);
+    if (message->id_hash != 0)
+        slot_free(conversation, message);
     list_drop(m, message);
     m->used_bytes -= message_bytes(&message->content) + ALLOCATION_BYTES;
     free(message);
@@ -218,8 +273,10 @@ static bool message_put(struct memory_messages *m, struct memory_message *messag
 {
     struct memory_conversation *conversation = message->conversation;
 
-    if (!ring_reserve(conversation) || !id_add(m, message))
+    if (!ring_reserve(conversation) || (message->id_hash != 0 && !slots_reserve(conversation)))
         return false;
+    if (message->id_hash != 0)
+        slot_take(conversation, (struct memory_id_slot){message->id_hash, (uint32_t)message->content.msg_id});
     *memory_ring_at(conversation, conversation->end++) = (struct memory_ring_entry){message, message->content.sender};
     list_append(m, message);
     m->used_bytes += message_bytes(&message->content) + ALLOCATION_BYTES;
@@ -230,7 +287,7 @@ static bool message_put(struct memory_messages *m, struct memory_message *messag
 bool memory_message_add(struct memory_messages *m, const struct store_message *content)
 {
     struct memory_conversation *conversation = memory_conversation_find(m, content->conversation);
-    struct memory_message *message = message_new(content);
+    struct memory_message *message = message_new(m, content);
 
     if (message && !conversation)
         conversation = conversation_new(m, content->conversation, content->msg_id);

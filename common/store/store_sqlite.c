@@ -26,7 +26,11 @@ static bool begin(struct store *store)
 }
 
 /* Here the batch is flushed (durability full), and now and then a checkpoint is made. A checkpoint that fails fails
- * nobody: SQLite keeps the changes in the WAL, and tries again at the next commit. */
+ * nobody: SQLite keeps the changes in the WAL, and tries again at the next commit.
+ *
+ * When the flush fails, all of the transaction may stand in the WAL. The next commit overwrites it; only a server that
+ * is killed before that finds it at the next start, as if the commit had worked and the reply had been lost. A client
+ * that gives ids to its messages is safe from either (M-6). */
 static bool commit(struct store *store)
 {
     struct sqlite_store *s = of(store);
@@ -35,7 +39,7 @@ static bool commit(struct store *store)
     if (!sqlite_call_change(&call))
         return false;
     if (s->failure != SQLITE_OK)
-        log_info("store: works again, after %" PRIu64 " failures", s->failures);
+        log_info("store: works again, after %" PRIu64 " failure(s)", s->failures);
     s->failure = SQLITE_OK;
     s->failures = 0;
     return true;

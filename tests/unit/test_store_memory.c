@@ -177,7 +177,7 @@ static void the_rest_succeeds_and_is_not_kept(void **state)
     struct store *s = *state;
     struct store_profile profile = {.name = SLICE_LITERAL("n")};
     struct store_group group = {.number = 1, .owner = 1, .name = SLICE_LITERAL("g")};
-    struct store_loader loader = {NULL}; /* nobody is called */
+    static const struct store_loader loader; /* nobody is called */
     const struct store_operations *o = s->operations;
 
     assert_true(o->begin(s));
