@@ -3,4 +3,4 @@
 import pytest
 
 pytest.register_assert_rewrite("harness.fixtures")
-pytest_plugins = ["harness.plugin", "harness.fixtures", "harness.crowd"]
+pytest_plugins = ["harness.plugin", "harness.fixtures", "harness.together"]

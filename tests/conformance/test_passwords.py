@@ -7,11 +7,11 @@ import time
 import pytest
 
 from harness import Unanswered, User, needs, note, rule
-from harness.clock import Deadline, scaled
-from harness.crowd import all_ok, at_once
+from harness.clock import Deadline
+from harness.together import at_once
 
 HASH = re.compile(rb"\$argon2[a-z]*\$[\x21-\x7e]*")
-AT_ONCE = 20
+AT_ONCE = 14
 
 
 # --- A-7
@@ -90,10 +90,11 @@ def live_with_passwords(connect, server, name):
     Returns what the server replied."""
     first, second, third, wrong, too_long = SECRETS
     alice, bob = User(name("alice"), first), User(name("bob"), first)
-    client = connect(server)
+    client, broken = connect(server), connect(server)
     replies = [client.register(alice), client.register(bob), client.login(alice),
                client.expect_failure("register", "user_exists", user=alice.name, passwd=second),
-               client.ok("passwd", old=first, new=third), client.expect("passwd", "passwd_error", old=wrong, new=second),
+               client.ok("passwd", old=first, new=third),
+               client.expect("passwd", "passwd_error", old=wrong, new=second),
                client.expect_bad("passwd", "new", old=third, new=too_long), client.ok("logout"),
                client.expect("login", "passwd_error", user=bob.name, passwd=wrong),
                client.expect("login", "user_not_exist", user=name("nobody"), passwd=second),
@@ -102,9 +103,10 @@ def live_with_passwords(connect, server, name):
     replies.append(client.must(client.reply(), "bad_json"))
     client.send_frame(0x7001, f'{{"passwd":"{second}"}}')
     replies.append(client.must(client.reply(), "unknown_cmd"))
-    broken = connect(server)
     broken.send_raw(b"POST /login passwd=" + third.encode() + b"\r\n\r\n")
     broken.read_bytes()
+    for one in (client, broken):
+        one.close()
     return [reply.data for reply in replies]
 
 
@@ -150,9 +152,9 @@ def test_no_password_and_no_hash_in_the_log_nor_in_a_reply(start_server, connect
 def test_every_password_has_a_salt_of_its_own(program, start_server, connect, name, leave_out):
     """Two users with one password, and one who took the same again, have different hashes."""
     server = start_server()
-    client = connect(server)
-    for label in ("alice", "bob"):
-        client.ok("register", user=name(label), passwd="the same one")
+    with connect(server) as client:
+        for label in ("alice", "bob"):
+            client.ok("register", user=name(label), passwd="the same one")
     server.stop()
     hashes = {found for data in files_of(server).values() for found in HASH.findall(data)}
     if not hashes and not program.strict:
@@ -166,7 +168,8 @@ def test_every_password_has_a_salt_of_its_own(program, start_server, connect, na
 def test_the_cost_of_a_hash(program, start_server, connect, name, cost, least_kib, leave_out):
     """`interactive` is no less than what is advised for passwords: 19 MiB and two passes, or more memory."""
     server = start_server("--password-cost", cost)
-    connect(server).ok("register", user=name("alice"), passwd="kettle")
+    with connect(server) as client:
+        client.ok("register", user=name("alice"), passwd="kettle")
     server.stop()
     hashes = {found for data in files_of(server).values() for found in HASH.findall(data)}
     if not hashes and not program.strict:
@@ -182,7 +185,8 @@ def test_passwords_of_another_cost_stay_good(start_server, connect, name):
     """The cost is kept with the hash."""
     server = start_server("--password-cost", "min")
     alice = User(name("alice"), "kettle-and-cup")
-    connect(server).register(alice)
+    with connect(server) as client:
+        client.register(alice)
     server.restart("--password-cost", "interactive")
     client = connect(server)
     client.expect("login", "passwd_error", user=alice.name, passwd="wrong one")
@@ -210,19 +214,16 @@ def answered(client, seq):
 @rule("A-10", "L-11")
 @pytest.mark.parametrize("cmd", ["register", "login"])
 def test_hashing_does_not_delay_others(start_server, connect, users, name, cmd):
-    """While twenty passwords are hashed, a ping and a message take less than half of what one hash takes, by the
+    """While many passwords are hashed, a ping and a message take less than half of what one hash takes, by the
     median: one that waits for a hash takes that long and longer."""
     server = start_server("--password-cost", "interactive")
     alice, bob = users(2, server)
     hashing = [connect(server) for _ in range(AT_ONCE)]
-    if cmd == "login":
-        hashing[0].wait_s = scaled(30)
-        one_hash = min(round_trip(hashing[0], "login", user=alice.user.name, passwd="wrong one") for _ in range(3))
-        fields = [{"user": (alice, bob)[n % 2].user.name, "passwd": f"wrong {n}"} for n in range(AT_ONCE)]
-        fields = fields[:7] + fields[10:17]         # A-4: ten wrong ones of a user
-        hashing = hashing[:len(fields)]
+    if cmd == "login":                          # wrong ones, but no ten of one user (A-4)
+        one_hash = min(round_trip(hashing[0], "login", user=alice.user.name, passwd="wrong one") for _ in range(2))
+        fields = [{"user": (alice, bob)[n % 2].user.name, "passwd": "wrong one"} for n in range(AT_ONCE)]
     else:
-        one_hash = min(round_trip(hashing[0], "register", user=name("one"), passwd="kettle") for _ in range(3))
+        one_hash = min(round_trip(hashing[0], "register", user=name("one"), passwd="kettle") for _ in range(2))
         fields = [{"user": name("one"), "passwd": "kettle"} for _ in range(AT_ONCE)]
     waiting = {client: client.send(cmd, **one) for client, one in zip(hashing, fields)}
     times = []
@@ -257,14 +258,15 @@ def memory_peak_kib(pid):
 
 @rule("A-10", "L-5")
 def test_the_queue_of_hashing_is_bounded(program, start_server, connect, name, leave_out):
-    """With a thousand passwords at once some are refused at once, with retry_ms, and try later with success."""
+    """With 400 passwords at once some are refused at once, with retry_ms, and try later with success."""
     if not program.strict:
         leave_out("how many may wait is each server's own affair")
     server = start_server("--password-cost", "interactive")
     clients = [connect(server) for _ in range(400)]
     for client in clients:
         client.send("register", user=name("one"), passwd="kettle")
-    refused = next(client for client in reversed(clients) if client.wait_readable(0.01))
+    refused = next((client for client in reversed(clients) if client.wait_readable(0.01)), None)
+    assert refused, "all of them wait"
     reply = refused.must(refused.reply(), "rate_limited")
     assert reply["retry_ms"] > 0
     refused.ok("ping")
