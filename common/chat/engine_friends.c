@@ -42,7 +42,7 @@ static bool befriend(struct engine *engine, struct user *asker, struct friend_re
     return true;
 }
 
-static bool accept(struct engine *engine, const struct engine_request *request, struct user *asker,
+static bool accept_request(struct engine *engine, const struct engine_request *request, struct user *asker,
                    struct friend_request *pending)
 {
     struct user *other = pending->from;
@@ -55,7 +55,7 @@ static bool accept(struct engine *engine, const struct engine_request *request, 
     return reply_success(engine, request);
 }
 
-static bool reject(struct engine *engine, const struct engine_request *request, struct user *asker,
+static bool reject_request(struct engine *engine, const struct engine_request *request, struct user *asker,
                    struct friend_request *pending)
 {
     struct user *other = pending->from;
@@ -100,7 +100,7 @@ bool apply_friend_add(struct engine *engine, const struct engine_request *reques
         return reply_success(engine, request);
     theirs = user_request_from(asker, user);
     if (theirs != NULL)
-        return accept(engine, request, asker, theirs);
+        return accept_request(engine, request, asker, theirs);
     return ask(engine, request, asker, user);
 }
 
@@ -112,8 +112,8 @@ bool apply_friend_answer(struct engine *engine, const struct engine_request *req
     if (pending == NULL)
         return reply(engine, request, REFUSE_NO_REQUEST);
     if (request->values[ANSWER_ACCEPT].boolean)
-        return accept(engine, request, asker, pending);
-    return reject(engine, request, asker, pending);
+        return accept_request(engine, request, asker, pending);
+    return reject_request(engine, request, asker, pending);
 }
 
 bool apply_friend_remove(struct engine *engine, const struct engine_request *request, struct user *asker)
