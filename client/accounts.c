@@ -34,8 +34,9 @@ static void show_first_screen(struct client *client, const json_t *reply)
 
     screen_say(client->screen, SCREEN_NOTICE, "* logged in as %s", client->state.user);
     if (!client->secrets->locked)
-        screen_say(client->screen, SCREEN_NOTICE, "* no memory can be locked for the password: it is not kept, and a "
-                                                  "lost connection needs /login");
+        screen_say(client->screen, SCREEN_NOTICE,
+                   "* no memory can be locked for the password: it is not kept, and a "
+                   "lost connection needs /login");
     json_array_foreach(json_object_get(reply, "requests"), i, request)
         screen_say(client->screen, SCREEN_NOTICE, "* %s asks to be your friend: %s   (/friend accept %s)",
                    string_of(request, "user"), string_of(request, "text"), string_of(request, "user"));
@@ -90,26 +91,22 @@ static void replied_login(void *arg, json_t *reply, json_t *request)
     client->restoring = false;
 }
 
-static void send_login(struct client *client, const char *user, const char *password)
+void accounts_login(struct client *client, const char *user, const char *password)
 {
     json_t *request = json_pack("{ssss}", "user", user, "passwd", password);
 
+    snprintf(client->secrets->sending, SECRET_SIZE, "%s", password);
+    client->restoring = false;
     if (request == NULL)
         client_fail(client, "bad_request", "the password is no UTF-8");
     else
         client_request(client, CMD_LOGIN, request, replied_login);
 }
 
-void accounts_login(struct client *client, const char *user, const char *password)
-{
-    snprintf(client->secrets->sending, SECRET_SIZE, "%s", password);
-    client->restoring = false;
-    send_login(client, user, password);
-}
-
 void accounts_restore(struct client *client)
 {
     memcpy(client->secrets->sending, client->secrets->kept, SECRET_SIZE);
     client->restoring = true;
-    send_login(client, client->state.user, client->secrets->kept);
+    connection_request(client->connection, REQUEST_BACKGROUND, CMD_LOGIN,
+                       json_pack("{ssss}", "user", client->state.user, "passwd", client->secrets->kept), replied_login);
 }

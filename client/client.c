@@ -144,8 +144,8 @@ bool client_wait_ready(struct client *client)
 
         if (phase == CONNECTION_OFF || (phase == CONNECTION_WAITING && (!patient || client_gave_up(client))))
             break;
-        turn = client_turn(client, -1, patient && client->lost_ms != 0 ? client->lost_ms + client->retry_limit_ms
-                                                                       : UINT64_MAX);
+        turn = client_turn(client, -1,
+                           patient && client->lost_ms != 0 ? client->lost_ms + client->retry_limit_ms : UINT64_MAX);
     }
     if (!client_is_ready(client))
         client_fail(client, "not_connected", "there is no connection");
@@ -210,8 +210,8 @@ enum client_turn client_turn(struct client *client, int input_fd, uint64_t until
     enum { SOCKET, SIGNALS, INPUT, COUNT };
     struct pollfd fds[COUNT] = {
         [SOCKET] = {connection_fd(client->connection), connection_wants(client->connection), 0},
-        [SIGNALS] = {client->signals, POLLIN, 0}, /* poll(2) passes over a descriptor below 0 */
-        [INPUT] = {input_fd, POLLIN, 0},
+        [SIGNALS] = {client->signals,                   POLLIN,                               0}, /* poll(2) passes over a descriptor below 0 */
+        [INPUT] = {input_fd,                          POLLIN,                               0},
     };
     enum client_turn turned = CLIENT_TURNED;
 
@@ -228,4 +228,3 @@ enum client_turn client_turn(struct client *client, int input_fd, uint64_t until
         turned = CLIENT_INPUT;
     return turned;
 }
-

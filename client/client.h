@@ -26,12 +26,7 @@
 #include "state.h"
 #include "unsent.h"
 
-enum {
-    STATUS_SUCCESS = 0,
-    STATUS_COMMAND_FAILED = 1,
-    STATUS_USAGE = 2,
-    STATUS_NO_CONNECTION = 3
-};
+enum { STATUS_SUCCESS = 0, STATUS_COMMAND_FAILED = 1, STATUS_USAGE = 2, STATUS_NO_CONNECTION = 3 };
 
 struct script;
 
@@ -53,12 +48,12 @@ struct client {
     uint64_t lost_ms;   /* since when requests cannot be sent; 0: they can */
     bool lost_said;     /* that the connection is lost: once, not at each attempt */
     struct history history;
-    unsigned refusals;  /* of the message under way, in a row */
-    bool catching_up;   /* a request for what was missed is under way */
-    bool marking;       /* a read mark is under way */
-    bool restoring;     /* the login under way restores a session */
-    char result[32];    /* of the last command; "": none yet */
-    int signals;        /* signalfd(2); -1: a script, which signals end as they end everything */
+    unsigned refusals; /* of the message under way, in a row */
+    bool catching_up;  /* a request for what was missed is under way */
+    bool marking;      /* a read mark is under way */
+    bool restoring;    /* the login under way restores a session */
+    char result[32];   /* of the last command; "": none yet */
+    int signals;       /* signalfd(2); -1: a script, which signals end as they end everything */
     uint64_t retry_limit_ms;
     bool quit;
     int status;

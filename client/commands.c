@@ -25,7 +25,8 @@ struct verb {
 
     /* Of verbs that run_request() runs: */
     uint16_t cmd;
-    const char *fields; /* "group user": a word each; one that ends in '*' takes the rest of the line, if there is any */
+    const char
+        *fields; /* "group user": a word each; one that ends in '*' takes the rest of the line, if there is any */
     reply_handler replied;
 };
 
@@ -60,8 +61,9 @@ static bool find_peer(struct client *client, const char *word, char peer[PEER_SI
     if (word == NULL)
         word = client->state.chosen;
     if (word[0] == '\0' || strlen(word) >= PEER_SIZE) {
-        client_fail(client, "usage", word[0] == '\0' ? "which conversation? /to NAME or /to #group chooses one"
-                                                     : "a name has at most 32 characters");
+        client_fail(client, "usage",
+                    word[0] == '\0' ? "which conversation? /to NAME or /to #group chooses one"
+                                    : "a name has at most 32 characters");
         return false;
     }
     snprintf(peer, PEER_SIZE, "%s", word);
@@ -89,7 +91,8 @@ static void replied_fields(void *arg, json_t *reply, json_t *request)
     (void)request;
     if (!client_succeeded(client, reply))
         return;
-    json_object_foreach(reply, key, value) {
+    json_object_foreach(reply, key, value)
+    {
         char *other = json_is_string(value) ? NULL : json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
 
         if (strcmp(key, "result") != 0)
@@ -138,7 +141,8 @@ static void replied_unread(void *arg, json_t *reply, json_t *request)
         return;
     if (json_array_size(unread) == 0)
         screen_say(client->screen, SCREEN_NOTICE, "* nothing is unread");
-    json_array_foreach(unread, i, item) {
+    json_array_foreach(unread, i, item)
+    {
         char peer[PEER_SIZE];
 
         peer_of(peer, item);
@@ -179,8 +183,7 @@ static void replied_members(void *arg, json_t *reply, json_t *request)
         return;
     if (json_object_get(request, "after") == NULL)
         show_group(client, reply);
-    json_array_foreach(members, i, member)
-        screen_say(client->screen, SCREEN_PLAIN, "  %s", json_string_value(member));
+    json_array_foreach(members, i, member) screen_say(client->screen, SCREEN_PLAIN, "  %s", json_string_value(member));
     if (json_array_size(members) >= 1000)
         ask_members(client, string_of(request, "group"),
                     json_string_value(json_array_get(members, json_array_size(members) - 1)));
@@ -474,41 +477,42 @@ static void run_script_only(struct client *client, const struct verb *verb, char
 }
 
 static const struct verb verbs[] = {
-    {"/help", "[COMMAND]", "this list", run_help, true, 0, NULL, NULL},
-    {"/register", "NAME", "make an account", run_register, false, 0, NULL, NULL},
-    {"/login", "NAME", "log in", run_login, false, 0, NULL, NULL},
-    {"/logout", "", "log out, and forget the password", run_request, false, CMD_LOGOUT, "", replied_logout},
-    {"/passwd", "", "change the password", run_passwd, false, 0, NULL, NULL},
-    {"/profile", "[NAME]", "show a profile, or your own", run_profile, false, 0, NULL, NULL},
-    {"/set", "FIELD VALUE", "change your profile: name, sex, age, address, email", run_set, false, 0, NULL, NULL},
-    {"/friends", "", "your friends, and who is online", run_request, false, CMD_FRIEND_LIST, "", replied_friends},
-    {"/friend add", "NAME [TEXT]", "ask somebody to be your friend", run_request, false, CMD_FRIEND_ADD, "user text*",
-     replied_done},
-    {"/friend accept", "NAME", "accept a friend request", run_answer, false, CMD_FRIEND_ANSWER, "user", replied_answer},
-    {"/friend reject", "NAME", "reject a friend request", run_answer, false, CMD_FRIEND_ANSWER, "user", replied_answer},
-    {"/friend remove", "NAME", "end a friendship", run_request, false, CMD_FRIEND_REMOVE, "user", replied_unfriended},
-    {"/groups", "", "your groups", run_request, false, CMD_GROUP_LIST, "", replied_groups},
-    {"/group create", "GROUP [TITLE]", "make a group, its owner being you", run_request, false, CMD_GROUP_CREATE,
-     "group title*", replied_entered},
-    {"/group join", "GROUP", "join a group", run_request, false, CMD_GROUP_JOIN, "group", replied_entered},
-    {"/group leave", "GROUP", "leave a group", run_request, false, CMD_GROUP_LEAVE, "group", replied_left},
-    {"/group info", "GROUP", "title, owner and members", run_request, false, CMD_GROUP_INFO, "group", replied_members},
-    {"/group kick", "GROUP NAME", "remove a member from your group", run_request, false, CMD_GROUP_KICK, "group user",
-     replied_done},
-    {"/group dismiss", "GROUP", "end your group, and its history", run_request, false, CMD_GROUP_DISMISS, "group",
-     replied_left},
-    {"/to", "NAME|#GROUP", "what you type goes there from now on", run_to, true, 0, NULL, NULL},
-    {"/msg", "NAME|#GROUP TEXT", "send one message there", run_message, true, 0, NULL, NULL},
-    {"/history", "[NAME|#GROUP] [N]", "the last N messages (20; at most 1000)", run_history, false, 0, NULL, NULL},
-    {"/unread", "", "conversations with unread messages", run_request, false, CMD_UNREAD, "", replied_unread},
-    {"/read", "[NAME|#GROUP]", "mark all as read", run_read, false, 0, NULL, NULL},
-    {"/typing", "[NAME|#GROUP]", "tell that you are typing", run_typing, false, 0, NULL, NULL},
-    {"/ping", "", "ask the server for its time", run_request, false, CMD_PING, "", replied_fields},
-    {"/stats", "", "the server's counters", run_request, false, CMD_STATS, "", replied_fields},
-    {"/wait", "EVENT [SECONDS] [TEXT]", "in scripts: wait for a push, with TEXT in it", run_script_only, true, 0, NULL,
-     NULL},
-    {"/expect", "RESULT LINE", "in scripts: run LINE, which is to come to RESULT", run_script_only, true, 0, NULL, NULL},
-    {"/quit", "", "leave", run_quit, true, 0, NULL, NULL},
+    {"/help",          "[COMMAND]",              "this list",                                           run_help,        true,  0,                 NULL,         NULL              },
+    {"/register",      "NAME",                   "make an account",                                     run_register,    false, 0,                 NULL,         NULL              },
+    {"/login",         "NAME",                   "log in",                                              run_login,       false, 0,                 NULL,         NULL              },
+    {"/logout",        "",                       "log out, and forget the password",                    run_request,     false, CMD_LOGOUT,        "",           replied_logout    },
+    {"/passwd",        "",                       "change the password",                                 run_passwd,      false, 0,                 NULL,         NULL              },
+    {"/profile",       "[NAME]",                 "show a profile, or your own",                         run_profile,     false, 0,                 NULL,         NULL              },
+    {"/set",           "FIELD VALUE",            "change your profile: name, sex, age, address, email", run_set,         false, 0,                 NULL,         NULL              },
+    {"/friends",       "",                       "your friends, and who is online",                     run_request,     false, CMD_FRIEND_LIST,   "",           replied_friends   },
+    {"/friend add",    "NAME [TEXT]",            "ask somebody to be your friend",                      run_request,     false, CMD_FRIEND_ADD,    "user text*",
+     replied_done                                                                                                                                                                  },
+    {"/friend accept", "NAME",                   "accept a friend request",                             run_answer,      false, CMD_FRIEND_ANSWER, "user",       replied_answer    },
+    {"/friend reject", "NAME",                   "reject a friend request",                             run_answer,      false, CMD_FRIEND_ANSWER, "user",       replied_answer    },
+    {"/friend remove", "NAME",                   "end a friendship",                                    run_request,     false, CMD_FRIEND_REMOVE, "user",       replied_unfriended},
+    {"/groups",        "",                       "your groups",                                         run_request,     false, CMD_GROUP_LIST,    "",           replied_groups    },
+    {"/group create",  "GROUP [TITLE]",          "make a group, its owner being you",                   run_request,     false, CMD_GROUP_CREATE,
+     "group title*",                                                                                                                                             replied_entered   },
+    {"/group join",    "GROUP",                  "join a group",                                        run_request,     false, CMD_GROUP_JOIN,    "group",      replied_entered   },
+    {"/group leave",   "GROUP",                  "leave a group",                                       run_request,     false, CMD_GROUP_LEAVE,   "group",      replied_left      },
+    {"/group info",    "GROUP",                  "title, owner and members",                            run_request,     false, CMD_GROUP_INFO,    "group",      replied_members   },
+    {"/group kick",    "GROUP NAME",             "remove a member from your group",                     run_request,     false, CMD_GROUP_KICK,    "group user",
+     replied_done                                                                                                                                                                  },
+    {"/group dismiss", "GROUP",                  "end your group, and its history",                     run_request,     false, CMD_GROUP_DISMISS, "group",
+     replied_left                                                                                                                                                                  },
+    {"/to",            "NAME|#GROUP",            "what you type goes there from now on",                run_to,          true,  0,                 NULL,         NULL              },
+    {"/msg",           "NAME|#GROUP TEXT",       "send one message there",                              run_message,     true,  0,                 NULL,         NULL              },
+    {"/history",       "[NAME|#GROUP] [N]",      "the last N messages (20; at most 1000)",              run_history,     false, 0,                 NULL,         NULL              },
+    {"/unread",        "",                       "conversations with unread messages",                  run_request,     false, CMD_UNREAD,        "",           replied_unread    },
+    {"/read",          "[NAME|#GROUP]",          "mark all as read",                                    run_read,        false, 0,                 NULL,         NULL              },
+    {"/typing",        "[NAME|#GROUP]",          "tell that you are typing",                            run_typing,      false, 0,                 NULL,         NULL              },
+    {"/ping",          "",                       "ask the server for its time",                         run_request,     false, CMD_PING,          "",           replied_fields    },
+    {"/stats",         "",                       "the server's counters",                               run_request,     false, CMD_STATS,         "",           replied_fields    },
+    {"/wait",          "EVENT [SECONDS] [TEXT]", "in scripts: wait for a push, with TEXT in it",        run_script_only, true,  0,                 NULL,
+     NULL                                                                                                                                                                          },
+    {"/expect",        "RESULT LINE",            "in scripts: run LINE, which is to come to RESULT",    run_script_only, true,  0,                 NULL,
+     NULL                                                                                                                                                                          },
+    {"/quit",          "",                       "leave",                                               run_quit,        true,  0,                 NULL,         NULL              },
 };
 
 #define VERBS (sizeof(verbs) / sizeof(verbs[0]))
@@ -527,10 +531,12 @@ static void run_help(struct client *client, const struct verb *verb, char *words
         screen_say(client->screen, SCREEN_PLAIN, "  %-32s %s", usage, verbs[i].help);
     }
     if (prefix == NULL) {
-        screen_say(client->screen, SCREEN_PLAIN, "Other lines are messages to the conversation chosen by /to; // at the "
-                                                 "beginning sends one that begins with /.");
-        screen_say(client->screen, SCREEN_PLAIN, "The password is kept in locked memory until /logout, to log in again "
-                                                 "when the connection was lost.");
+        screen_say(client->screen, SCREEN_PLAIN,
+                   "Other lines are messages to the conversation chosen by /to; // at the "
+                   "beginning sends one that begins with /.");
+        screen_say(client->screen, SCREEN_PLAIN,
+                   "The password is kept in locked memory until /logout, to log in again "
+                   "when the connection was lost.");
     }
 }
 

@@ -36,8 +36,8 @@ typedef void (*reply_handler)(void *arg, json_t *reply, json_t *request);
 struct connection_events {
     void (*opened)(void *arg);
     void (*lost)(void *arg, const char *why, bool unanswered); /* `unanswered`: foreground requests were */
-    void (*pushed)(void *arg, uint16_t cmd, json_t *payload); /* `payload` is borrowed */
-    void *arg;                                                /* also that of every reply_handler */
+    void (*pushed)(void *arg, uint16_t cmd, json_t *payload);  /* `payload` is borrowed */
+    void *arg;                                                 /* also that of every reply_handler */
 };
 
 struct connection;

@@ -80,16 +80,16 @@ static bool split_address(char *address, struct arguments *arguments)
 enum { OPTION_PASSWORD_FILE = 256, OPTION_RETRY, OPTION_NO_COLOR, OPTION_HELP, OPTION_VERSION };
 
 static const struct option options[] = {
-    {"user", required_argument, NULL, 'u'},
-    {"to", required_argument, NULL, 't'},
-    {"script", required_argument, NULL, 's'},
-    {"keep-going", no_argument, NULL, 'k'},
+    {"user",          required_argument, NULL, 'u'                 },
+    {"to",            required_argument, NULL, 't'                 },
+    {"script",        required_argument, NULL, 's'                 },
+    {"keep-going",    no_argument,       NULL, 'k'                 },
     {"password-file", required_argument, NULL, OPTION_PASSWORD_FILE},
-    {"retry", required_argument, NULL, OPTION_RETRY},
-    {"no-color", no_argument, NULL, OPTION_NO_COLOR},
-    {"help", no_argument, NULL, OPTION_HELP},
-    {"version", no_argument, NULL, OPTION_VERSION},
-    {NULL, 0, NULL, 0},
+    {"retry",         required_argument, NULL, OPTION_RETRY        },
+    {"no-color",      no_argument,       NULL, OPTION_NO_COLOR     },
+    {"help",          no_argument,       NULL, OPTION_HELP         },
+    {"version",       no_argument,       NULL, OPTION_VERSION      },
+    {NULL,            0,                 NULL, 0                   },
 };
 
 static bool parse_seconds(const char *text, double *seconds)
@@ -196,8 +196,9 @@ static void make_prompt(void *arg, char *prompt, size_t size)
 {
     const struct client *client = arg;
     const char *user = client->state.user, *chosen = client->state.chosen;
+    bool nobody = user[0] == '\0', well = client_is_ready(client) && (nobody || client->state.logged_in);
 
-    snprintf(prompt, size, "%s%s%s%s> ", user[0] == '\0' ? "(not logged in)" : user, client_is_ready(client) ? "" : " (offline)",
+    snprintf(prompt, size, "%s%s%s%s> ", nobody ? "(not logged in)" : user, well ? "" : " (offline)",
              chosen[0] == '\0' ? "" : " ", chosen);
 }
 
@@ -287,8 +288,8 @@ static bool client_init(struct client *client, const struct arguments *arguments
     client->screen = screen_new(client->script == NULL, use_colour(arguments), user);
     take_environment("CHAT_PASSWORD", client->secrets->given);
     take_environment("CHAT_NEW_PASSWORD", client->secrets->given_new);
-    return client->screen != NULL && (arguments->password_file == NULL ||
-                                      read_password_file(arguments->password_file, client->secrets->given));
+    return client->screen != NULL &&
+           (arguments->password_file == NULL || read_password_file(arguments->password_file, client->secrets->given));
 }
 
 static void client_fini(struct client *client)

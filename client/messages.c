@@ -175,6 +175,8 @@ void messages_send(struct client *client, const char *peer, const char *text)
         screen_erase_entered(client->screen);
         if (!client->state.logged_in)
             screen_say(client->screen, SCREEN_NOTICE, "* waits for the connection: -> %s: %s", peer, text);
+        if (connection_phase(client->connection) == CONNECTION_OFF)
+            connection_open(client->connection, clock_monotonic_ms());
         send_first(client);
     }
 }
@@ -217,7 +219,8 @@ static void show_missed(struct client *client, struct conversation *conversation
         conversation->last = conversation->last_time = 0;
         return;
     }
-    json_array_foreach(messages, i, message) {
+    json_array_foreach(messages, i, message)
+    {
         if (integer_of(message, "msg_id") <= conversation->last || conversation->caught_up >= CATCH_UP_MAX)
             continue;
         show_new(client, conversation, message);
@@ -244,9 +247,9 @@ static size_t first_unread(const struct client *client, const json_t *messages, 
 static void show_unread(struct client *client, struct conversation *conversation, const json_t *reply)
 {
     const json_t *messages = json_object_get(reply, "messages");
-    json_int_t last = conversation->last > conversation->missed_last ? conversation->last : conversation->missed_last;
+    json_int_t last = conversation->last > conversation->unread_last ? conversation->last : conversation->unread_last;
     json_int_t last_time = conversation->last_time;
-    size_t first = first_unread(client, messages, conversation->missed);
+    size_t first = first_unread(client, messages, conversation->unread);
 
     if (first == 0 && json_is_true(json_object_get(reply, "more")))
         screen_say(client->screen, SCREEN_NOTICE, "* older ones: /history %s %d", conversation->peer, HISTORY_MAX);
@@ -255,7 +258,8 @@ static void show_unread(struct client *client, struct conversation *conversation
     if (conversation->last < last)
         conversation->last_time = last_time;
     conversation->last = last; /* what was pushed since the login has been shown already */
-    conversation->missed = 0;
+    conversation->unread = 0;
+    conversation->want_unread = false;
 }
 
 static void replied_catch_up(void *arg, json_t *reply, json_t *request)
@@ -271,7 +275,7 @@ static void replied_catch_up(void *arg, json_t *reply, json_t *request)
         return; /* it was dismissed meanwhile; or asked again later */
     if (strcmp(string_of(reply, "result"), "success") != 0)
         conversation->behind = false; /* no longer ours to read */
-    else if (conversation->missed > 0)
+    else if (conversation->want_unread)
         show_unread(client, conversation, reply);
     else
         show_missed(client, conversation, reply);
@@ -284,8 +288,8 @@ static json_t *catch_up_request(const struct conversation *conversation)
     json_t *request = peer_object(conversation->peer);
 
     json_object_set_new(request, "limit", json_integer(HISTORY_PAGE));
-    if (conversation->missed > 0)
-        json_object_set_new(request, "before", json_integer(conversation->missed_last + 1));
+    if (conversation->want_unread)
+        json_object_set_new(request, "before", json_integer(conversation->unread_last + 1));
     else
         json_object_set_new(request, "after", json_integer(conversation->last > 0 ? conversation->last - 1 : 0));
     return request;
@@ -324,7 +328,8 @@ void messages_unread(struct client *client, const json_t *unread, bool again)
         at->behind = again && at->last > 0;
         at->caught_up = 0;
     }
-    json_array_foreach(unread, i, item) {
+    json_array_foreach(unread, i, item)
+    {
         char peer[PEER_SIZE];
 
         peer_of(peer, item);
@@ -332,12 +337,12 @@ void messages_unread(struct client *client, const json_t *unread, bool again)
 
         if (conversation->last > 0)
             continue; /* it is known what was shown of it */
-        conversation->last = conversation->missed_last = integer_of(item, "latest");
-        conversation->missed = integer_of(item, "count");
-        conversation->behind = again;
+        conversation->last = conversation->unread_last = integer_of(item, "latest");
+        conversation->unread = integer_of(item, "count");
+        conversation->behind = conversation->want_unread = again;
         if (!again)
             screen_say(client->screen, SCREEN_NOTICE, "* %" JSON_INTEGER_FORMAT " unread from %s   (/to %s)",
-                       conversation->missed, peer, peer);
+                       conversation->unread, peer, peer);
     }
 }
 
@@ -371,7 +376,8 @@ void messages_choose(struct client *client, const char *peer)
     struct conversation *conversation = state_conversation(&client->state, peer);
 
     snprintf(client->state.chosen, sizeof(client->state.chosen), "%s", peer);
-    if (conversation->missed > 0)
+    conversation->want_unread = conversation->unread > 0;
+    if (conversation->want_unread)
         fall_behind(client, conversation);
     mark_read(client);
 }
@@ -389,7 +395,8 @@ void messages_read(struct client *client, const char *peer)
 
     json_object_set_new(request, "msg_id", json_integer(conversation->last));
     conversation->marked = conversation->last;
-    conversation->missed = 0;
+    conversation->unread = 0;
+    conversation->want_unread = false;
     client_request(client, CMD_READ, request, replied_read);
 }
 
@@ -407,8 +414,7 @@ static void show_history(struct client *client)
 
     if (newest == NULL)
         screen_say(client->screen, SCREEN_NOTICE, "* nothing was written yet");
-    json_array_foreach(history->messages, i, message)
-        show(client, history->peer, message);
+    json_array_foreach(history->messages, i, message) show(client, history->peer, message);
     if (conversation->last == 0 && newest != NULL) {
         conversation->last = integer_of(newest, "msg_id");
         conversation->last_time = integer_of(newest, "time");

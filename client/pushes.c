@@ -20,13 +20,13 @@ static const struct {
     const char *reason, *words;
     bool come_back; /* at once; else when the user does something */
 } byes[] = {
-    {"shutdown", "the server is shutting down", true},
-    {"idle_timeout", "the server heard nothing from us for too long", true},
-    {"login_timeout", "nobody logged in; the next command connects again", false},
-    {"frame_timeout", "the server waited too long for the rest of a frame", true},
-    {"slow_consumer", "we read too slowly, the server stopped waiting", true},
-    {"server_full", "the server is full", true},
-    {"protocol_error", "the server could not understand us", false},
+    {"shutdown",       "the server is shutting down",                        true },
+    {"idle_timeout",   "the server heard nothing from us for too long",      true },
+    {"login_timeout",  "nobody logged in; the next command connects again",  false},
+    {"frame_timeout",  "the server waited too long for the rest of a frame", true },
+    {"slow_consumer",  "we read too slowly, the server stopped waiting",     true },
+    {"server_full",    "the server is full",                                 true },
+    {"protocol_error", "the server could not understand us",                 false},
 };
 
 static void take_bye(struct client *client, json_t *payload)
@@ -108,10 +108,14 @@ static const struct {
     uint16_t cmd;
     void (*take)(struct client *client, json_t *payload);
 } table[] = {
-    {PUSH_HEARTBEAT, take_heartbeat},           {PUSH_BYE, take_bye},
-    {PUSH_FRIEND_REQUEST, take_friend_request}, {PUSH_FRIEND_EVENT, take_friend_event},
-    {PUSH_PRESENCE, take_presence},             {PUSH_GROUP_EVENT, take_group_event},
-    {PUSH_PRIVATE_CHAT_RECV, take_message},     {PUSH_GROUP_CHAT_RECV, take_message},
+    {PUSH_HEARTBEAT,         take_heartbeat     },
+    {PUSH_BYE,               take_bye           },
+    {PUSH_FRIEND_REQUEST,    take_friend_request},
+    {PUSH_FRIEND_EVENT,      take_friend_event  },
+    {PUSH_PRESENCE,          take_presence      },
+    {PUSH_GROUP_EVENT,       take_group_event   },
+    {PUSH_PRIVATE_CHAT_RECV, take_message       },
+    {PUSH_GROUP_CHAT_RECV,   take_message       },
 };
 
 static bool is_message(uint16_t cmd)

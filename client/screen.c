@@ -128,7 +128,8 @@ static void append_styled(struct screen *screen, struct buffer *line, const char
 
 void screen_say(struct screen *screen, enum screen_style style, const char *format, ...)
 {
-    static const char *const styles[] = {[SCREEN_PLAIN] = "", [SCREEN_NOTICE] = "\033[36m", [SCREEN_ERROR] = "\033[31m"};
+    static const char *const styles[] = {
+        [SCREEN_PLAIN] = "", [SCREEN_NOTICE] = "\033[36m", [SCREEN_ERROR] = "\033[31m"};
     struct buffer line = {0};
     va_list arguments;
     char *text;
@@ -204,7 +205,8 @@ static int take_character(struct screen *screen, wchar_t *character)
 /* After SCREEN_INPUT; poll() said that read() will not block. */
 static void read_input(struct screen *screen)
 {
-    ssize_t got = read(STDIN_FILENO, screen->input + screen->input_length, sizeof(screen->input) - screen->input_length);
+    ssize_t got =
+        read(STDIN_FILENO, screen->input + screen->input_length, sizeof(screen->input) - screen->input_length);
 
     if (got > 0)
         screen->input_length += (size_t)got;
@@ -247,7 +249,8 @@ static size_t common_prefix(const json_t *names)
     size_t length = strlen(first), i;
     json_t *name;
 
-    json_array_foreach(names, i, name) {
+    json_array_foreach(names, i, name)
+    {
         size_t same = 0;
 
         while (same < length && json_string_value(name)[same] == first[same])
@@ -263,7 +266,8 @@ static void list_names(struct screen *screen, const json_t *names)
     size_t i;
     json_t *name;
 
-    json_array_foreach(names, i, name) {
+    json_array_foreach(names, i, name)
+    {
         text_append(&list, i == 0 ? "  " : "   ");
         text_append_safe(&list, json_string_value(name));
     }
@@ -311,12 +315,24 @@ static unsigned char complete(EditLine *edit, int key)
 
 /* --- Reading lines */
 
+/* The user's name in it is what the server said it is (I1). */
+static void make_prompt(struct screen *screen)
+{
+    struct buffer safe = {0};
+    char prompt[PROMPT_SIZE];
+
+    screen->user.prompt(screen->user.arg, prompt, sizeof(prompt));
+    text_append_safe(&safe, prompt);
+    snprintf(screen->prompt, sizeof(screen->prompt), "%.*s", (int)safe.length, safe.bytes);
+    buffer_fini(&safe);
+}
+
 static char *draw_prompt(EditLine *edit)
 {
     struct screen *screen;
 
     el_get(edit, EL_CLIENTDATA, &screen);
-    screen->user.prompt(screen->user.arg, screen->prompt, sizeof(screen->prompt));
+    make_prompt(screen);
     snprintf(screen->prompt_drawn, sizeof(screen->prompt_drawn),
              screen->colour ? PROMPT_HIDE "\033[1m" PROMPT_HIDE "%s" PROMPT_HIDE "\033[0m" PROMPT_HIDE : "%s",
              screen->prompt);
@@ -329,6 +345,13 @@ static void remember_line(struct screen *screen, const char *line)
         history(screen->history, &screen->history_event, H_ENTER, line);
 }
 
+/* Raw between lines, too: el_gets() goes back to echo at its end and draws the next prompt before it is raw again, and
+ * what is typed in between would stand on the screen twice. */
+static void hold_terminal(struct screen *screen)
+{
+    el_set(screen->edit, EL_PREP_TERM, 1);
+}
+
 static const char *edit_line(struct screen *screen)
 {
     int length = 0;
@@ -338,6 +361,7 @@ static const char *edit_line(struct screen *screen)
     const char *line = el_gets(screen->edit, &length);
 
     screen->mode = SHOWING;
+    hold_terminal(screen);
     return length > 0 ? line : NULL;
 }
 
@@ -414,8 +438,10 @@ bool screen_read_secret(struct screen *screen, const char *question, char *secre
     struct termios usual;
     bool taken = false;
 
-    if (!screen->terminal || tcgetattr(STDIN_FILENO, &usual) != 0)
+    if (!screen->terminal)
         return false;
+    el_set(screen->edit, EL_PREP_TERM, 0);
+    tcgetattr(STDIN_FILENO, &usual);
     snprintf(screen->question, sizeof(screen->question), "%s", question);
     screen->interrupted = false;
     screen->entered_rows = 0;
@@ -429,6 +455,7 @@ bool screen_read_secret(struct screen *screen, const char *question, char *secre
     }
     screen->mode = SHOWING;
     tcsetattr(STDIN_FILENO, TCSADRAIN, &usual);
+    hold_terminal(screen);
     if (!taken)
         leave_line();
     return taken;
@@ -450,16 +477,19 @@ void screen_suspend(struct screen *screen)
     struct termios usual;
 
     if (screen->mode == EDITING)
-        el_set(screen->edit, EL_PREP_TERM, 0);
-    else if (screen->mode == ASKING && tcgetattr(STDIN_FILENO, &usual) == 0) {
+        erase_typed(screen);
+    fflush(stdout);
+    el_set(screen->edit, EL_PREP_TERM, 0);
+    if (screen->mode == ASKING && tcgetattr(STDIN_FILENO, &usual) == 0) {
         usual.c_lflag |= ECHO;
         tcsetattr(STDIN_FILENO, TCSADRAIN, &usual);
     }
     raise(SIGSTOP);
-    if (screen->mode == EDITING)
-        el_set(screen->edit, EL_PREP_TERM, 1);
-    else if (screen->mode == ASKING)
+    if (screen->mode == ASKING)
         tcsetattr(STDIN_FILENO, TCSADRAIN, &screen->asking);
+    else
+        hold_terminal(screen);
+    erase_rows(0); /* what the shell left in this row */
     draw_below(screen);
 }
 
@@ -478,11 +508,13 @@ static bool open_editor(struct screen *screen)
     el_set(screen->edit, EL_SIGNAL, 0); /* the client's signalfd has them */
     el_set(screen->edit, EL_HIST, history, screen->history);
     el_set(screen->edit, EL_PROMPT_ESC, draw_prompt, PROMPT_HIDE[0]);
-    el_set(screen->edit, EL_ADDFN, "chat-complete", "complete a command or a name", complete);
+    el_wset(screen->edit, EL_ADDFN, L"chat-complete", L"complete a command or a name",
+            complete); /* el_set() leaks them */
     el_set(screen->edit, EL_BIND, "^I", "chat-complete", NULL);
     el_set(screen->edit, EL_BIND, "^R", "em-inc-search-prev", NULL);
     el_source(screen->edit, NULL);
     el_set(screen->edit, EL_GETCFN, read_character);
+    hold_terminal(screen);
     return true;
 }
 

@@ -9,7 +9,8 @@
  *             sequence of keys to its end, with the loop standing still.
  *             Without a terminal, lines are written to standard output, and nothing else is done.
  * Invariants. I1  every text goes through text_append_safe(): only literals of this file can move the cursor.
- *             I2  the terminal is in raw mode only while EDITING, and without echo only while ASKING.
+ *             I2  the terminal never echoes: libedit draws what is typed. But for a stop by SIGTSTP, and after
+ *                 screen_free(): then it is as it was before us.
  * Threads.    The main thread.
  * You must    not turn the loop from a callback of the loop: it is the loop that libedit waits in.
  */
@@ -27,7 +28,7 @@ enum screen_style { SCREEN_PLAIN, SCREEN_NOTICE, SCREEN_ERROR };
 enum screen_event { SCREEN_INPUT, SCREEN_INTERRUPT, SCREEN_END };
 
 struct screen_user {
-    enum screen_event (*wait)(void *arg);  /* until the terminal has something to read, SIGINT came, or all ends */
+    enum screen_event (*wait)(void *arg); /* until the terminal has something to read, SIGINT came, or all ends */
     void (*prompt)(void *arg, char *prompt, size_t size);
     json_t *(*complete)(void *arg, const char *before); /* what the last word of `before` may become; an array */
     void *arg;

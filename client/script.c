@@ -51,7 +51,8 @@ static bool take_event(struct script *script, const char *name, const char *text
     const json_t *event;
     size_t i;
 
-    json_array_foreach(script->events, i, event) {
+    json_array_foreach(script->events, i, event)
+    {
         if (strcmp(json_string_value(json_array_get(event, 0)), name) != 0 ||
             strstr(json_string_value(json_array_get(event, 1)), text) == NULL)
             continue;
@@ -79,7 +80,7 @@ static bool run_wait(struct client *client, char *words)
     until_ms = clock_monotonic_ms() + (uint64_t)(seconds * 1000);
     while (!take_event(client->script, name, text)) {
         if (client->quit || clock_monotonic_ms() >= until_ms) {
-            client_fail(client, "timeout", "no %s %swithin %g s", name, text, seconds);
+            client_fail(client, "timeout", "no %s%s%s within %g s", name, *text ? " with " : "", text, seconds);
             return false;
         }
         client_turn(client, -1, until_ms);

@@ -9,8 +9,7 @@
 
 struct secrets *secrets_new(void)
 {
-    struct secrets *secrets =
-        mmap(NULL, sizeof(*secrets), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct secrets *secrets = mmap(NULL, sizeof(*secrets), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     if (secrets == MAP_FAILED)
         return NULL;

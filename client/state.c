@@ -113,9 +113,8 @@ void state_logged_in(struct state *state, const json_t *reply)
     snprintf(state->user, sizeof(state->user), "%s", string_of(reply, "user"));
     json_object_clear(state->friends);
     json_object_clear(state->groups);
-    json_array_foreach(json_object_get(reply, "friends"), i, item)
-        json_object_set_new(state->friends, string_of(item, "user"),
-                            json_boolean(json_is_true(json_object_get(item, "online"))));
+    json_array_foreach(json_object_get(reply, "friends"), i, item) json_object_set_new(
+        state->friends, string_of(item, "user"), json_boolean(json_is_true(json_object_get(item, "online"))));
     json_array_foreach(json_object_get(reply, "groups"), i, item)
         json_object_set_new(state->groups, string_of(item, "group"), json_string(string_of(item, "title")));
     forget_lost_groups(state);
@@ -123,11 +122,21 @@ void state_logged_in(struct state *state, const json_t *reply)
 
 /* --- Names for completion */
 
+/* A name as C-1 has it. What a strange server calls a name is not put on the user's line. */
+static bool is_name(const char *name)
+{
+    size_t length = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-");
+
+    return length > 0 && length <= NAME_MAX_BYTES && name[length] == '\0';
+}
+
 static void add_name(json_t *names, const char *mark, const char *name, const char *prefix)
 {
     char marked[PEER_SIZE];
     size_t at = 0;
 
+    if (!is_name(name))
+        return;
     snprintf(marked, sizeof(marked), "%s%s", mark, name);
     if (strncmp(marked, prefix, strlen(prefix)) != 0)
         return;
@@ -142,11 +151,9 @@ json_t *state_names(const struct state *state, const char *prefix)
     json_t *names = json_array(), *value;
     const char *name;
 
-    json_object_foreach(state->friends, name, value)
-        add_name(names, "", name, prefix);
-    json_object_foreach(state->groups, name, value)
-        add_name(names, "#", name, prefix);
+    json_object_foreach(state->friends, name, value) add_name(names, "", name, prefix);
+    json_object_foreach(state->groups, name, value) add_name(names, "#", name, prefix);
     for (const struct conversation *at = state->conversations; at != NULL; at = at->next)
-        add_name(names, "", at->peer, prefix);
+        add_name(names, at->peer[0] == '#' ? "#" : "", at->peer + (at->peer[0] == '#'), prefix);
     return names;
 }

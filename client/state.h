@@ -22,8 +22,9 @@ struct conversation {
     char peer[PEER_SIZE];   /* "bob" or "#tea" */
     json_int_t last;        /* msg_id of the last message shown; 0: none is known */
     json_int_t last_time;   /* its time; 0: not known. With `last` it tells a new group of the same name */
-    json_int_t missed;      /* messages of others that were unread at the login, and not shown yet */
-    json_int_t missed_last; /* the newest of them */
+    json_int_t unread;      /* messages of others that were unread at the login, and not shown yet */
+    json_int_t unread_last; /* the newest of them */
+    bool want_unread;       /* they are to be shown, before anything that was missed later */
     json_int_t caught_up;   /* shown since it fell behind */
     json_int_t marked;      /* read mark that was asked for */
     bool behind;            /* I1 */
@@ -32,8 +33,8 @@ struct conversation {
 struct state {
     char user[NAME_MAX_BYTES + 1]; /* "": nobody; stays while a lost connection comes back */
     bool logged_in;
-    json_t *friends;               /* name: online */
-    json_t *groups;                /* name: title  */
+    json_t *friends; /* name: online */
+    json_t *groups;  /* name: title  */
     struct conversation *conversations;
     char chosen[PEER_SIZE]; /* where plain lines go; "": nowhere */
 };

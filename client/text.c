@@ -13,11 +13,13 @@ struct range {
 /* Characters that nobody sees and that change how others look (Unicode TR 36). The joiners U+200C and U+200D stay:
  * scripts and emoji need them, and they move nothing. */
 static const struct range hidden[] = {
-    {0x0080, 0x009f},   /* C1: a second set of control characters, 0x9b begins a sequence like ESC [ */
-    {0x061c, 0x061c},   /* the marks, embeddings, overrides and isolates of direction                */
-    {0x200e, 0x200f},   {0x2028, 0x202e}, {0x2066, 0x2069},
-    {0xfeff, 0xfeff},   /* byte order mark                                                           */
-    {0xfff9, 0xfffb},   /* annotations                                                               */
+    {0x0080,  0x009f }, /* C1: a second set of control characters, 0x9b begins a sequence like ESC [ */
+    {0x061c,  0x061c }, /* the marks, embeddings, overrides and isolates of direction                */
+    {0x200e,  0x200f },
+    {0x2028,  0x202e },
+    {0x2066,  0x2069 },
+    {0xfeff,  0xfeff }, /* byte order mark                                                           */
+    {0xfff9,  0xfffb }, /* annotations                                                               */
     {0xe0000, 0xe007f}, /* tags                                                                      */
 };
 
