@@ -275,6 +275,26 @@ class Client:
             how = "closed (FIN)" if self.ended == "fin" else "reset"
             rest = f" in the middle of a frame, after {len(self.decoder.buffer)} bytes" if self.decoder.buffer else ""
             raise Unmet(awaited, f"the connection was {how}{rest}", self)
+        self._sort(frame, awaited)
+
+    def take_in(self):
+        """Take what has come, without waiting: it stands in `replies`, `pushes` and `heartbeats` then."""
+        while True:
+            frame = self._decode()
+            if frame:
+                self._sort(frame, "what has come")
+            elif self.ended or not self._poll(Deadline(0))[0]:
+                return
+            else:
+                self._receive()
+
+    def take_until(self, holds, awaited):
+        """Take what comes until holds(), which may look at `replies`, `pushes` and `heartbeats`."""
+        deadline = Deadline(self.wait_s)
+        while not holds():
+            self._take(deadline, awaited)
+
+    def _sort(self, frame, awaited):
         if frame.is_reply:
             self._take_reply(frame)
         else:
