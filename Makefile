@@ -93,7 +93,9 @@ CLIENT_LIBRARY  := $(if $(CLIENT_SOURCES),$(BUILD)/libclient.a)
 UNIT_LIBRARY    := $(BUILD)/libsupport.a
 STAGE_PROGRAMS  := $(STAGES:%=$(BIN)/%)
 CLIENT_PROGRAM  := $(if $(wildcard client/main.c),$(BIN)/chat)
-BENCH_PROGRAM   := $(if $(filter-out bench/micro.c,$(BENCH_SOURCES)),$(BIN)/chatbench)
+MICRO_SOURCES   := $(wildcard bench/micro*.c)
+MICRO_PROGRAMS  := $(MICRO_SOURCES:bench/%.c=$(BUILD)/%)
+BENCH_PROGRAM   := $(if $(filter-out $(MICRO_SOURCES),$(BENCH_SOURCES)),$(BIN)/chatbench)
 UNIT_PROGRAMS   := $(UNIT_SOURCES:tests/unit/%.c=$(BUILD)/unit/%)
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
@@ -102,7 +104,7 @@ objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 .DELETE_ON_ERROR:
 .SECONDARY:
 .SECONDEXPANSION:
-.PHONY: help all run test unit conformance valgrind micro diff format lint clean install-packages \
+.PHONY: help all run test unit conformance valgrind micro instructions diff format lint clean install-packages \
         run-packages test-packages test-build test-harness test-stages always
 
 help: ## this list
@@ -141,11 +143,11 @@ $(BIN)/chat: $(call objects,client/main.c) $(CLIENT_LIBRARY) $(LIBRARY)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $$(pkg-config --libs $(CLIENT_LIBRARIES))
 
-$(BIN)/chatbench: $(call objects,$(filter-out bench/micro.c,$(BENCH_SOURCES))) $(LIBRARY)
+$(BIN)/chatbench: $(call objects,$(filter-out $(MICRO_SOURCES),$(BENCH_SOURCES))) $(LIBRARY)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $$(pkg-config --libs $(COMMON_LIBRARIES))
 
-$(BUILD)/micro: $(call objects,bench/micro.c) $(LIBRARY)
+$(MICRO_PROGRAMS): $(BUILD)/%: $(BUILD)/bench/%.o $(LIBRARY)
 	$(CC) $(LDFLAGS) -o $@ $^ $$(pkg-config --libs $(COMMON_LIBRARIES))
 
 # A test links only what it names: test_client_*.c have the client beside common/.
@@ -221,8 +223,14 @@ valgrind: $(UNIT_PROGRAMS) ## the unit tests under valgrind
 	    || { cat $$program.valgrind; exit 1; }; \
 	done
 
-micro: $(BUILD)/micro ## what one step of a message costs, in nanoseconds
-	$(BUILD)/micro $(ARGS)
+micro: $(MICRO_PROGRAMS) ## what a message costs in common/, in nanoseconds: its steps, and the whole way
+	@for program in $^; do $$program || exit 1; done
+
+# The difference of two runs: what starting costs is in both.
+instructions: $(BUILD)/micro_core ## the same in instructions, counted by callgrind: the same on every run
+	@count() { valgrind --tool=callgrind --callgrind-out-file=/dev/null $< $$1 2>&1 | awk '/Collected/ { print $$NF }'; }; \
+	few=$$(count 6400); many=$$(count 70400); \
+	echo "a message to a group of two, in bursts of 64: $$(( (many - few) / 64000 )) instructions"
 
 # ---- Read and write the sources -------------------------------------------------------------------------------------
 

@@ -1,0 +1,189 @@
+/* micro_core.c - what a message costs in common/: from the bytes of a request to the bytes of its pushes and its reply,
+ *                without sockets. The store is memory.
+ *
+ *      micro_core                  nanoseconds a message, best of several rounds
+ *      micro_core COUNT            COUNT messages in bursts and nothing else, for callgrind to count (make instructions)
+ *
+ * Idea.       A hub with sessions that nobody is connected to. One of them sends bursts to a group; what the others get
+ *             is thrown away, as a system does that takes everything.
+ */
+#include <inttypes.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/options.h"
+#include "chat/hub.h"
+#include "limits.h"
+#include "wire/frame.h"
+
+enum { BURST = 64, ROUNDS = 40, BURSTS_A_ROUND = 400, MEMBERS_MAX = 1000 };
+
+#define TEXT_64 "The kettle is on, the cups are warm, and there is cake for all.."
+
+struct bench {
+    struct chat *chat;
+    struct hub *hub;
+    struct session *members[MEMBERS_MAX];
+    size_t member_count;
+    uint64_t bytes_out;
+    char burst[READ_BUFFER_BYTES];
+    size_t burst_bytes;
+    char work[READ_BUFFER_BYTES];
+    char scratch[OUTPUT_GATHER_BYTES];
+};
+
+static void fail(const char *what)
+{
+    fprintf(stderr, "micro_core: %s\n", what);
+    exit(1);
+}
+
+static void nobody_sleeps(void *arg)
+{
+    (void)arg;
+}
+
+/* As a stage does, with a system that takes everything. */
+static void turn(struct bench *bench)
+{
+    struct session *session;
+    struct iovec iov[8];
+    int count;
+
+    hub_turn(bench->hub, clock_monotonic_ms());
+    while ((session = hub_next_changed(bench->hub)) != NULL) {
+        while ((count = session_output(session, iov, 8, bench->scratch)) > 0) {
+            size_t bytes = 0;
+
+            for (int i = 0; i < count; i++)
+                bytes += iov[i].iov_len;
+            bench->bytes_out += bytes;
+            session_sent(session, bytes, clock_monotonic_ms());
+        }
+    }
+}
+
+static size_t put_request(char *to, uint16_t cmd, const char *json)
+{
+    frame_encode(to, cmd, 1, slice_of(json));
+    return frame_bytes(to);
+}
+
+static void request(struct bench *bench, struct session *session, uint16_t cmd, const char *json)
+{
+    size_t length = put_request(bench->work, cmd, json);
+
+    session_receive(session, bench->work, length, clock_monotonic_ms());
+    turn(bench);
+}
+
+/* Passwords are known when a worker says so; its post comes like any other. */
+static void wait_for_sessions(struct bench *bench, uint64_t sessions)
+{
+    const struct timespec pause = {.tv_nsec = 100000};
+
+    while (COUNTER_READ(hub_counters(bench->hub), sessions) < sessions) {
+        turn(bench);
+        nanosleep(&pause, NULL);
+    }
+}
+
+static void log_in(struct bench *bench, size_t number)
+{
+    static const struct sockaddr_in nowhere = {.sin_family = AF_INET};
+    struct session *session = hub_open(bench->hub, (const struct sockaddr *)&nowhere, NULL, clock_monotonic_ms());
+    char json[128];
+
+    if (session == NULL)
+        fail("no session");
+    bench->members[number] = session;
+    snprintf(json, sizeof json, "{\"user\":\"user%zu\",\"passwd\":\"secret\"}", number);
+    request(bench, session, CMD_REGISTER, json);
+    request(bench, session, CMD_LOGIN, json);
+    wait_for_sessions(bench, number + 1);
+    request(bench, session, number == 0 ? CMD_GROUP_CREATE : CMD_GROUP_JOIN, "{\"group\":\"all\"}");
+}
+
+static struct bench *bench_new(const struct options *options, size_t members)
+{
+    struct bench *bench = calloc(1, sizeof *bench);
+
+    bench->chat = chat_new(options);
+    bench->hub = bench->chat != NULL ? hub_new(bench->chat, nobody_sleeps, NULL) : NULL;
+    if (bench->hub == NULL || !chat_start(bench->chat))
+        fail("no hub");
+    for (size_t i = 0; i < members; i++)
+        log_in(bench, i);
+    bench->member_count = members;
+    for (int i = 0; i < BURST; i++)
+        bench->burst_bytes += put_request(bench->burst + bench->burst_bytes, CMD_GROUP_CHAT,
+                                          "{\"group\":\"all\",\"text\":\"" TEXT_64 "\"}");
+    return bench;
+}
+
+static void bench_free(struct bench *bench)
+{
+    chat_stop(bench->chat);
+    for (size_t i = 0; i < bench->member_count; i++)
+        session_free(bench->members[i]);
+    hub_free(bench->hub);
+    chat_free(bench->chat);
+    free(bench);
+}
+
+static void send_bursts(struct bench *bench, unsigned long count)
+{
+    while (count-- > 0) {
+        memcpy(bench->work, bench->burst, bench->burst_bytes); /* requests are read in place, and changed by it */
+        session_receive(bench->members[0], bench->work, bench->burst_bytes, clock_monotonic_ms());
+        turn(bench);
+    }
+}
+
+static double round_ns(struct bench *bench)
+{
+    struct timespec before, after;
+
+    clock_gettime(CLOCK_MONOTONIC, &before);
+    send_bursts(bench, BURSTS_A_ROUND);
+    clock_gettime(CLOCK_MONOTONIC, &after);
+    return (double)(after.tv_sec - before.tv_sec) * 1e9 + (double)(after.tv_nsec - before.tv_nsec);
+}
+
+static void measure(const struct options *options, size_t members)
+{
+    struct bench *bench = bench_new(options, members);
+    double best = 1e30;
+
+    for (int i = 0; i < ROUNDS; i++) {
+        double ns = round_ns(bench);
+
+        best = ns < best ? ns : best;
+    }
+    printf("a message to a group of %4zu, in bursts of %d   %8.1f ns\n", members, BURST,
+           best / (BURST * BURSTS_A_ROUND));
+    bench_free(bench);
+}
+
+int main(int argc, char **argv)
+{
+    char *arguments[] = {"micro_core", "--store=memory", "--password-cost=min", "--rate-limit=0", NULL};
+    struct options options;
+    struct bench *bench;
+
+    if (options_parse(&options, "micro", false, 4, arguments) != OPTIONS_RUN)
+        return 2;
+    if (argc == 1) {
+        measure(&options, 2);
+        measure(&options, 100);
+        measure(&options, MEMBERS_MAX);
+        return 0;
+    }
+    bench = bench_new(&options, 2);
+    send_bursts(bench, strtoul(argv[1], NULL, 10) / BURST);
+    bench_free(bench);
+    return 0;
+}
