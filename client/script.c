@@ -63,7 +63,7 @@ static bool take_event(struct script *script, const char *name, const char *text
 }
 
 /* `words`: EVENT [SECONDS] [TEXT] */
-static bool run_wait(struct client *client, char *words)
+static void run_wait(struct client *client, char *words)
 {
     char *name = strtok_r(words, " ", &words), *text = words == NULL ? "" : words, *end;
     double seconds = strtod(text, &end);
@@ -71,7 +71,7 @@ static bool run_wait(struct client *client, char *words)
 
     if (name == NULL) {
         client_fail(client, "usage", "usage: /wait EVENT [SECONDS] [TEXT]");
-        return false;
+        return;
     }
     if (end == text || (*end != ' ' && *end != '\0'))
         seconds = WAIT_SECONDS;
@@ -81,11 +81,10 @@ static bool run_wait(struct client *client, char *words)
     while (!take_event(client->script, name, text)) {
         if (client->quit || clock_monotonic_ms() >= until_ms) {
             client_fail(client, "timeout", "no %s%s%s within %g s", name, *text ? " with " : "", text, seconds);
-            return false;
+            return;
         }
         client_turn(client, -1, until_ms);
     }
-    return true;
 }
 
 /* --- Lines */
@@ -132,27 +131,37 @@ static char *next_line(struct client *client)
 
 /* --- Running them */
 
-static bool fail_no_connection(struct client *client)
+static void end_without_connection(struct client *client)
 {
     client->quit = true;
     client->status = STATUS_NO_CONNECTION;
-    return false;
 }
 
-/* True: it came to `expected`; NULL: to success. */
-static bool run_line(struct client *client, const char *line, const char *expected)
+/* A command or a message, until it is answered. */
+static void run_line(struct client *client, const char *line)
 {
-    client->result[0] = '\0';
-    if (!client_wait_ready(client))
-        return fail_no_connection(client);
-    commands_run(client, line);
+    if (client_wait_ready(client))
+        commands_run(client, line);
+    else
+        end_without_connection(client);
     while (client_busy(client) && !client_gave_up(client))
         client_turn(client, -1, client->lost_ms == 0 ? UINT64_MAX : client->lost_ms + client->retry_limit_ms);
     if (client_busy(client))
-        return fail_no_connection(client);
+        end_without_connection(client);
+}
+
+/* True: it came to what it was to come to; `expected` NULL: to success. */
+static bool run_one(struct client *client, char *line, const char *expected)
+{
+    client->result[0] = '\0';
+    if (strncmp(line, "/wait ", 6) == 0)
+        run_wait(client, line + 6);
+    else
+        run_line(client, line);
+    if (client->result[0] == '\0') /* nobody complained */
+        snprintf(client->result, sizeof(client->result), "success");
     if (expected == NULL)
-        return client->result[0] == '\0' || strcmp(client->result, "success") == 0 ||
-               strcmp(client->result, "offline") == 0;
+        return strcmp(client->result, "success") == 0 || strcmp(client->result, "offline") == 0;
     if (strcmp(client->result, expected) == 0)
         return true;
     screen_say(client->screen, SCREEN_ERROR, "expected %s, not %s", expected, client->result);
@@ -164,7 +173,7 @@ static bool run_expect(struct client *client, char *words)
     char *expected = strtok_r(words, " ", &words);
 
     if (expected != NULL && words != NULL && *words != '\0')
-        return run_line(client, words, expected);
+        return run_one(client, words, expected);
     client_fail(client, "usage", "usage: /expect RESULT LINE");
     return false;
 }
@@ -174,11 +183,9 @@ static bool run_script_line(struct client *client, char *line)
     line[strcspn(line, "\r\n")] = '\0';
     if (line[strspn(line, " ")] == '\0' || (client->script->comments && line[0] == '#'))
         return true;
-    if (strncmp(line, "/wait ", 6) == 0)
-        return run_wait(client, line + 6);
     if (strncmp(line, "/expect ", 8) == 0)
         return run_expect(client, line + 8);
-    return run_line(client, line, NULL);
+    return run_one(client, line, NULL);
 }
 
 void script_run(struct client *client)
