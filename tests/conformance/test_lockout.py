@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from harness import Unmet, User, needs, note, rule
+from harness import Unmet, User, note, rule
 from harness.together import at_once, in_one_piece
 
 WRONG = 10          # wrong passwords within the window; what comes after them is not looked at
