@@ -366,10 +366,13 @@ def test_a_fault_ends_the_session(online, connect):
 
 
 @rule("F-4", "L-9")
-@pytest.mark.parametrize("rest", [1, 70000, 300000])
+@pytest.mark.parametrize("rest", [1, 70000, 3_000_000])
 def test_the_bye_arrives_although_bytes_are_still_unread(connect, rest):
+    """The client reads only after it has sent everything: a reset would have thrown away the bye by then."""
     client = connect()
+    client.stop_reading()
     client.send_raw(b"\xc4\xa7\x01\x01" + bytes(rest))
+    client.resume_reading()
     client.expect_bye("protocol_error", "bad_flags")
 
 

@@ -46,6 +46,7 @@ class Client:
         self.replies = deque()
         self.unanswered = deque()       # (seq, cmd) in the order in which they were sent
         self.ended = None               # "fin" or "reset"
+        self.was_reset = False          # a send has met a reset; what came before it can still be read, then the end
         self.last_seq = 0
         self.decoder = Decoder()
         self.story = story.current
@@ -97,7 +98,7 @@ class Client:
 
     def _transmit(self, data):
         deadline = Deadline(self.wait_s)
-        while len(data) and self.ended != "reset":
+        while len(data) and not self.was_reset and self.ended != "reset":
             readable, writable = self._poll(deadline, write=True)
             if readable:                # so that two full buffers cannot block each other
                 self._receive()
@@ -107,6 +108,7 @@ class Client:
                 except BlockingIOError:
                     pass
                 except (BrokenPipeError, ConnectionResetError):
+                    self.was_reset = True
                     return
             elif not readable:
                 raise Unanswered(f"the server to take the {len(data)} bytes left to send",
@@ -122,7 +124,7 @@ class Client:
         except BlockingIOError:
             pass
         except (BrokenPipeError, ConnectionResetError):
-            self.ended = self.ended or "reset"
+            self.was_reset = True
         return sent
 
     def prepare(self, cmd, /, **fields):
@@ -216,7 +218,9 @@ class Client:
         if data:
             self.decoder.feed(data)
         else:
-            self.ended = "fin"
+            # A reset behind a FIN is no error of recv(): it stays in SO_ERROR.
+            error = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            self.ended = "reset" if self.was_reset or error else "fin"
 
     def wait_readable(self, seconds):
         """Wait until something can be read, or the connection ended, but not longer than this."""

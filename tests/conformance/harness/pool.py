@@ -65,7 +65,10 @@ class Pool:
                 end = process.describe_end(self._shared.process.returncode)
                 self.problems.append(f"the shared server died between two tests: {end}; {list(self._shared.log)[-3:]}")
                 self.drop_shared()
-            server = self._shared = self._shared or self.make((), label=SHARED).start()
+            if not self._shared:
+                self._shared = self.make((), label=SHARED)
+                self._shared.start()
+            server = self._shared
         if server not in story.current.servers:
             story.current.servers.append(server)
         return server
