@@ -509,21 +509,38 @@ static void deliver_all(struct world *world)
     }
 }
 
+static bool run_once(struct world *world)
+{
+    bool more;
+
+    if (world->watch != NULL)
+        world->watch(true);
+    more = engine_run(world->engine);
+    if (world->watch != NULL)
+        world->watch(false);
+    return more;
+}
+
 void world_run_engine(struct world *world)
 {
     if (world->batch != NULL)
         engine_submit(world->engine, world->batch);
     world->batch = NULL;
-    while (engine_run(world->engine))
+    while (run_once(world))
         deliver_all(world);
     deliver_all(world);
 }
 
 void world_run(struct world *world)
 {
-    do
+    bool more;
+
+    do {
         world_run_engine(world);
-    while (workers_run_one(world->workers) || engine_pending(world->engine));
+        more = engine_pending(world->engine);
+        while (workers_run_one(world->workers))
+            more = true;
+    } while (more);
 }
 
 const char *client_take(struct client *client)

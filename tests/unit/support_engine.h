@@ -57,6 +57,7 @@ struct world {
     unsigned hub_count;
     struct engine *engine;
     unsigned kicks;
+    void (*watch)(bool running); /* called before and after engine_run(); NULL: nobody watches */
     struct engine_batch *batch; /* sent, and not yet submitted */
     struct client clients[WORLD_CLIENTS];
     size_t client_count;
@@ -92,11 +93,13 @@ void world_run(struct world *world);
 const char *client_take(struct client *client);
 
 /* Send, run, and compare all that the client got with `expected` (a line without its end). */
-#define client_asks(world, client, cmd, json, expected)           \
-    do {                                                          \
-        client_send((world), (client), (cmd), "%s", (json));      \
-        world_run(world);                                         \
-        assert_string_equal(client_take(client), expected "\n");  \
+#define client_asks(world, who, cmd, json, expected)               \
+    do {                                                           \
+        struct client *asking = (who);                             \
+                                                                   \
+        client_send((world), asking, (cmd), "%s", (json));         \
+        world_run(world);                                          \
+        assert_string_equal(client_take(asking), expected "\n");  \
     } while (0)
 
 /* Whether the client got exactly these lines ("": nothing). */
