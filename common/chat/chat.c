@@ -180,7 +180,7 @@ static void init_locks(struct chat *chat)
     inboxes_init(&chat->inboxes);
 }
 
-static bool make_parts(struct chat *chat)
+static bool make_parts(struct chat *chat, size_t worker_threads)
 {
     struct engine_config config = {.options = chat->options,
                                    .inboxes = &chat->inboxes,
@@ -193,7 +193,7 @@ static bool make_parts(struct chat *chat)
     config.store = chat->store = open_store(chat->options);
     if (chat->store == NULL)
         return false;
-    config.workers = chat->workers = workers_new(workers_default_threads(), WORKER_QUEUE_MAX);
+    config.workers = chat->workers = workers_new(worker_threads, WORKER_QUEUE_MAX);
     if (chat->workers == NULL)
         return false;
     chat->engine = engine_new(&config);
@@ -201,6 +201,11 @@ static bool make_parts(struct chat *chat)
 }
 
 struct chat *chat_new(const struct options *options)
+{
+    return chat_new_with(options, workers_default_threads());
+}
+
+struct chat *chat_new_with(const struct options *options, size_t worker_threads)
 {
     struct chat *chat = calloc(1, sizeof *chat);
 
@@ -212,7 +217,7 @@ struct chat *chat_new(const struct options *options)
     chat->threaded = options->store == OPTION_STORE_SQLITE;
     chat->started_ms = clock_monotonic_ms();
     init_locks(chat);
-    if (!make_parts(chat)) {
+    if (!make_parts(chat, worker_threads)) {
         chat_free(chat);
         return NULL;
     }
@@ -233,6 +238,11 @@ void chat_free(struct chat *chat)
     pthread_cond_destroy(&chat->queued);
     pthread_mutex_destroy(&chat->run_mutex);
     free(chat);
+}
+
+bool chat_run_worker(struct chat *chat)
+{
+    return workers_run_one(chat->workers);
 }
 
 const struct options *chat_options(const struct chat *chat)
