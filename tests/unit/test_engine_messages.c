@@ -400,7 +400,7 @@ static void test_large_batches_are_cut(void **state)
 {
     struct world *world = world_new(1);
     struct client *a = world_login(world, 0, "alice");
-    char expected[64];
+    char expected[128];
     const char *at;
     unsigned before;
 

@@ -73,9 +73,12 @@ static const struct line story[] = {
 
 #define STORY_LINES (sizeof story / sizeof story[0])
 
+/* The story's own batches, or one line a batch: what is taken back together hides what would not come back alone. */
+static bool one_by_one;
+
 static size_t batch_end(size_t at)
 {
-    while (!story[at++].last)
+    while (!story[at++].last && !one_by_one)
         ;
     return at;
 }
@@ -172,13 +175,12 @@ static void without_failures(struct buffer *log)
     world_free(world);
 }
 
-static void test_the_store_fails_at_each_call(void **state)
+static void fail_at_each_call(void)
 {
     struct buffer expected = {0}, log = {0};
     unsigned failures = 0;
     bool reached = true;
 
-    (void)state;
     without_failures(&expected);
     for (long at = 1; reached; at++) {
         struct world *world = story_begin();
@@ -193,6 +195,20 @@ static void test_the_store_fails_at_each_call(void **state)
     assert_true(failures > STORY_LINES);
     buffer_fini(&expected);
     buffer_fini(&log);
+}
+
+static void test_the_store_fails_at_each_call(void **state)
+{
+    (void)state;
+    fail_at_each_call();
+}
+
+static void test_the_store_fails_one_by_one(void **state)
+{
+    (void)state;
+    one_by_one = true;
+    fail_at_each_call();
+    one_by_one = false;
 }
 
 /* The store fails for good in the middle, and is mended: sessions still log out and end, each with its reply. */
@@ -278,6 +294,32 @@ static void test_login_of_a_user_that_was_taken_back(void **state)
     assert_true(links_empty(&world->engine->jobs));
     client_asks(world, a, CMD_REGISTER, "{\"user\":\"alice\",\"passwd\":\"kettle\"}", "< register {\"result\":\"success\"}");
     world_check(world);
+    world_free(world);
+}
+
+/* More attempts than are checked at once, given up with their batch: none is started, none is left behind. */
+static void test_attempts_of_a_batch_that_fails(void **state)
+{
+    struct world *world = story_begin();
+    struct client *a = world_login(world, 0, "alice"), *first = NULL, *client;
+
+    (void)state;
+    for (int i = 0; i < PASSWORD_FAILURES_MAX + 5; i++) {
+        client = world_connect(world, 1);
+        first = first == NULL ? client : first;
+        client->address = first->address;
+        client_send(world, client, CMD_LOGIN, "{\"user\":\"alice\",\"passwd\":\"wrong\"}");
+    }
+    client_send(world, a, CMD_GROUP_CREATE, "{\"group\":\"tea\"}");
+    world->store.fail_from = world->store.calls + 1;
+    world_run_engine(world);
+    world->store.fail_from = 0;
+    assert_false(workers_run_one(world->workers));
+    assert_true(links_empty(&world->engine->jobs));
+    assert_int_equal(world->engine->lockout.entries.count, 0);
+    for (size_t i = CLIENTS; i < world->client_count; i++)
+        assert_non_null(strstr(client_take(&world->clients[i]), "server_error"));
+    world_expect_silence(world);
     world_free(world);
 }
 
@@ -381,9 +423,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_store_fails_at_each_call),
+        cmocka_unit_test(test_the_store_fails_one_by_one),
         cmocka_unit_test(test_what_is_not_stored_goes_on),
         cmocka_unit_test(test_failures_are_counted_once),
         cmocka_unit_test(test_login_of_a_user_that_was_taken_back),
+        cmocka_unit_test(test_attempts_of_a_batch_that_fails),
 #ifdef MEMORY_CAN_FAIL
         cmocka_unit_test(test_memory_fails_at_each_allocation),
         cmocka_unit_test(test_no_memory_at_all),
