@@ -1,4 +1,4 @@
-"""Sending again with the same id (M-6): the first answer, and no second message. After a restart: test_durability.py."""
+"""Sending again with the same id (M-6): the first answer, no second message. After a restart: test_durability.py."""
 
 import pytest
 
