@@ -14,6 +14,9 @@ struct load {
 
 typedef bool (*row_teller)(const struct load *load, sqlite3_stmt *row);
 
+static const char select_users[] =
+    "SELECT number, name, hash, display_name, sex, age, address, email FROM user ORDER BY number";
+
 static bool tell_user(const struct load *load, sqlite3_stmt *row)
 {
     struct store_profile profile = {
@@ -27,10 +30,14 @@ static bool tell_user(const struct load *load, sqlite3_stmt *row)
     return load->loader->user(load->arg, sqlite_number32(row, 0), sqlite_text(row, 1), sqlite_text(row, 2), &profile);
 }
 
+static const char select_friendships[] = "SELECT user, other FROM friendship ORDER BY user, other";
+
 static bool tell_friendship(const struct load *load, sqlite3_stmt *row)
 {
     return load->loader->friendship(load->arg, sqlite_number32(row, 0), sqlite_number32(row, 1));
 }
+
+static const char select_friend_requests[] = "SELECT from_user, to_user, text FROM friend_request ORDER BY number";
 
 static bool tell_friend_request(const struct load *load, sqlite3_stmt *row)
 {
@@ -38,11 +45,16 @@ static bool tell_friend_request(const struct load *load, sqlite3_stmt *row)
                                         sqlite_text(row, 2));
 }
 
+static const char select_private_conversations[] =
+    "SELECT number, user, other FROM private_conversation ORDER BY number";
+
 static bool tell_private_conversation(const struct load *load, sqlite3_stmt *row)
 {
     return load->loader->private_conversation(load->arg, sqlite_number32(row, 0), sqlite_number32(row, 1),
                                               sqlite_number32(row, 2));
 }
+
+static const char select_groups[] = "SELECT number, owner, created_ms, name, title FROM chat_group ORDER BY number";
 
 static bool tell_group(const struct load *load, sqlite3_stmt *row)
 {
@@ -57,6 +69,14 @@ static bool tell_group(const struct load *load, sqlite3_stmt *row)
     return load->loader->group(load->arg, &group);
 }
 
+static const char select_members[] =
+    "SELECT conversation, user, mark,"
+    " coalesce((SELECT ordinal FROM message WHERE conversation = r.conversation AND sender = r.user"
+    " ORDER BY msg_id DESC LIMIT 1), 0),"
+    " coalesce((SELECT ordinal FROM message WHERE conversation = r.conversation AND sender = r.user"
+    " AND msg_id <= r.mark ORDER BY msg_id DESC LIMIT 1), 0)"
+    " FROM member AS r ORDER BY conversation, user";
+
 static bool tell_member(const struct load *load, sqlite3_stmt *row)
 {
     uint64_t all = sqlite_number(row, 3);
@@ -64,17 +84,6 @@ static bool tell_member(const struct load *load, sqlite3_stmt *row)
 
     return load->loader->member(load->arg, sqlite_number32(row, 0), sqlite_number32(row, 1), sqlite_number(row, 2), all,
                                 all - up_to_mark);
-}
-
-static bool tell_latest(const struct load *load, sqlite3_stmt *row)
-{
-    return load->loader->latest(load->arg, sqlite_number32(row, 0), sqlite_number(row, 1), sqlite_number(row, 2),
-                                sqlite3_column_int64(row, 3));
-}
-
-static bool tell_highest(const struct load *load, sqlite3_stmt *row)
-{
-    return load->loader->highest(load->arg, sqlite_number32(row, 0), sqlite_number(row, 1));
 }
 
 /* The newest message of each conversation that is left. CROSS JOIN: the conversations first, and a seek for each. By
@@ -85,27 +94,24 @@ static bool tell_highest(const struct load *load, sqlite3_stmt *row)
     " CROSS JOIN message AS m ON m.conversation = c.number"                                   \
     " AND m.msg_id = (SELECT max(msg_id) FROM message WHERE conversation = c.number)"
 
-static const struct {
-    row_teller tell;
-    const char *sql;
-} parts[] = {
-    {tell_user,                 "SELECT number, name, hash, display_name, sex, age, address, email FROM user ORDER BY number"},
-    {tell_friendship,           "SELECT user, other FROM friendship ORDER BY user, other"                                    },
-    {tell_friend_request,       "SELECT from_user, to_user, text FROM friend_request ORDER BY number"                        },
-    {tell_private_conversation, "SELECT number, user, other FROM private_conversation ORDER BY number"                       },
-    {tell_group,                "SELECT number, owner, created_ms, name, title FROM chat_group ORDER BY number"              },
-    {tell_member,               "SELECT conversation, user, mark,"
-                  " coalesce((SELECT ordinal FROM message WHERE conversation = r.conversation AND sender = r.user"
-                  " ORDER BY msg_id DESC LIMIT 1), 0),"
-                  " coalesce((SELECT ordinal FROM message WHERE conversation = r.conversation AND sender = r.user"
-                  " AND msg_id <= r.mark ORDER BY msg_id DESC LIMIT 1), 0)"
-                  " FROM member AS r ORDER BY conversation, user"                                           },
-    {tell_latest,               "SELECT c.number, m.msg_id, m.sequence, m.time_ms FROM" LATEST                               },
- /* The newest of all messages is the newest of its conversation. */
-    {tell_highest,              "SELECT max(conversation, coalesce((SELECT max(number) FROM private_conversation), 0),"
-                   " coalesce((SELECT max(number) FROM chat_group), 0)),"
-                   " max(sequence, coalesce((SELECT max(m.sequence) FROM" LATEST "), 0)) FROM highest"     },
-};
+static const char select_latest[] = "SELECT c.number, m.msg_id, m.sequence, m.time_ms FROM" LATEST;
+
+static bool tell_latest(const struct load *load, sqlite3_stmt *row)
+{
+    return load->loader->latest(load->arg, sqlite_number32(row, 0), sqlite_number(row, 1), sqlite_number(row, 2),
+                                sqlite3_column_int64(row, 3));
+}
+
+/* The newest of all messages is the newest of its conversation. */
+static const char select_highest[] =
+    "SELECT max(conversation, coalesce((SELECT max(number) FROM private_conversation), 0),"
+    " coalesce((SELECT max(number) FROM chat_group), 0)),"
+    " max(sequence, coalesce((SELECT max(m.sequence) FROM" LATEST "), 0)) FROM highest";
+
+static bool tell_highest(const struct load *load, sqlite3_stmt *row)
+{
+    return load->loader->highest(load->arg, sqlite_number32(row, 0), sqlite_number(row, 1));
+}
 
 static bool tell_rows(const struct load *load, const char *sql, row_teller tell)
 {
@@ -129,8 +135,9 @@ bool sqlite_load(struct store *store, const struct store_loader *loader, void *a
 {
     struct load load = {(struct sqlite_store *)store, loader, arg};
 
-    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
-        if (!tell_rows(&load, parts[i].sql, parts[i].tell))
-            return false;
-    return true;
+    return tell_rows(&load, select_users, tell_user) && tell_rows(&load, select_friendships, tell_friendship) &&
+           tell_rows(&load, select_friend_requests, tell_friend_request) &&
+           tell_rows(&load, select_private_conversations, tell_private_conversation) &&
+           tell_rows(&load, select_groups, tell_group) && tell_rows(&load, select_members, tell_member) &&
+           tell_rows(&load, select_latest, tell_latest) && tell_rows(&load, select_highest, tell_highest);
 }
