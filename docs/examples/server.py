@@ -35,6 +35,7 @@ PUSHES = {"bye": 0x4002, "group_event": 0x4301, "private_chat_recv": 0x4401, "gr
 LINGER_S = 2.0              # L-9
 LOCKOUT = 10, 30 * 60       # A-4: wrong passwords, seconds
 SESSIONS = 8                # A-5
+GROUPS, MEMBERS = 256, 10000        # A-9
 
 
 class Refuse(Exception):
@@ -185,6 +186,7 @@ class Account:
     sessions: list = field(default_factory=list)
     groups: set = field(default_factory=set)
     wrong: dict = field(default_factory=dict)       # client address -> times of wrong passwords
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)        # held while a password of it is checked
 
 
 @dataclass
@@ -229,7 +231,8 @@ class Connection:
     def __init__(self, chat, reader, writer):
         self.chat, self.reader, self.writer = chat, reader, writer
         self.account = None
-        self.address = writer.get_extra_info("peername")[0]
+        address = ipaddress.ip_address(writer.get_extra_info("peername")[0])
+        self.address = address if address.version == 4 else ipaddress.ip_network((address, 64), strict=False)
 
     async def serve(self):
         self.chat.connections.add(self)
@@ -338,21 +341,22 @@ class Connection:
     @command(0x0102, user=is_name, passwd=PASSWORD)
     async def login(self, request):
         account = self.find_user(request["user"])
-        await self.check_password(account, request["passwd"])
-        if len(account.sessions) >= SESSIONS:
-            raise Refuse("too_many_sessions", f"{account.name} has {SESSIONS} sessions.")
-        account.sessions.append(self)
-        self.account = account
+        async with account.lock:
+            await self.check_password(account, request["passwd"])
+            if len(account.sessions) >= SESSIONS:
+                raise Refuse("too_many_sessions", f"{account.name} has {SESSIONS} sessions.")
+            account.sessions.append(self)
+            self.account = account
         return {"user": account.name, "friends": [], **self.group_list(request), "unread": [], "requests": []}
 
     async def check_password(self, account, passwd):
-        """A-4. The attempt counts as wrong while it is checked, so that many at once do not pass the limit."""
+        """A-4. One at a time for each account, so that many at once do not pass the limit."""
         wrong = account.wrong.setdefault(self.address, [])
         wrong[:] = [then for then in wrong if then > time.monotonic() - LOCKOUT[1]]
         if len(wrong) >= LOCKOUT[0]:
             raise Refuse("too_many_attempts", "Too many wrong passwords; wait.")
-        wrong.append(time.monotonic())
         if not hmac.compare_digest(await self.chat.hash(passwd, account.salt), account.hash):
+            wrong.append(time.monotonic())
             raise Refuse("passwd_error", "The password is wrong.")
         wrong.clear()
 
@@ -362,9 +366,10 @@ class Connection:
 
     @command(0x0104, old=PASSWORD, new=PASSWORD)
     async def passwd(self, request):
-        await self.check_password(self.account, request["old"])
-        salt = os.urandom(16)
-        self.account.hash, self.account.salt = await self.chat.hash(request["new"], salt), salt
+        async with self.account.lock:
+            await self.check_password(self.account, request["old"])
+            salt = os.urandom(16)
+            self.account.hash, self.account.salt = await self.chat.hash(request["new"], salt), salt
 
     @command(0x0105, user=is_name)
     def profile_get(self, request):
@@ -383,8 +388,8 @@ class Connection:
         if request["group"] in self.chat.groups:
             raise Refuse("failure", "There is a group of this name.", reason="group_exists")
         group = Group(name=request["group"], title=request.get("title", ""), owner=self.account.name, created=now_ms())
-        self.chat.groups[group.name] = group
         self.enter(group)
+        self.chat.groups[group.name] = group
 
     @command(0x0302, group=is_name)
     def group_join(self, request):
@@ -393,6 +398,8 @@ class Connection:
             self.enter(group)
 
     def enter(self, group):
+        if len(self.account.groups) >= GROUPS or len(group.members) >= MEMBERS:
+            raise Refuse("failure", "Too many groups, or too many members.", reason="too_many")
         group.members.add(self.account.name)
         self.account.groups.add(group.name)
         self.tell(group.members, "group_event", group=group.name, user=self.account.name, event="joined")
