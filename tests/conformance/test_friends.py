@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness import rule
+from harness import needs, rule
 from harness.together import at_once
 
 
@@ -267,6 +267,7 @@ def test_the_list_of_friends(users, friends):
 
 
 @rule("C-4")
+@needs("friends")
 def test_friends_in_byte_order(users, connect, name):
     """Capitals before small letters, digits before both; a name before those that it begins."""
     (alice,) = users(1)

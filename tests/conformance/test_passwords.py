@@ -121,6 +121,7 @@ def no_secret_in(data, where):
 
 @rule("A-10")
 @pytest.mark.parametrize("ended", ["while it runs", "after SIGTERM", "after SIGKILL"])
+@needs("durable")
 def test_no_password_in_the_data_directory(start_server, connect, name, ended):
     server = start_server()
     live_with_passwords(connect, server, name)
