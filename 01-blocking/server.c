@@ -33,12 +33,12 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/listener.h"
 #include "base/log.h"
 #include "base/options.h"
 #include "base/program.h"
 #include "chat/hub.h"
-#include "limits.h"
 #include "thread_limit.h"
 
 enum {

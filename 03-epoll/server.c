@@ -31,12 +31,12 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/listener.h"
 #include "base/log.h"
 #include "base/options.h"
 #include "base/program.h"
 #include "chat/hub.h"
-#include "limits.h"
 
 enum {
     EVENTS_MAX = 256,        /* a turn; what does not fit comes with the next */

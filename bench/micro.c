@@ -11,7 +11,7 @@
 #include <time.h>
 
 #include "base/buffer.h"
-#include "limits.h"
+#include "base/limits.h"
 #include "wire/frame.h"
 #include "wire/json_writer.h"
 #include "wire/request.h"

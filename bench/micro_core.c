@@ -14,9 +14,9 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/options.h"
 #include "chat/hub.h"
-#include "limits.h"
 #include "wire/frame.h"
 
 enum { BURST = 64, ROUNDS = 40, BURSTS_A_ROUND = 400, MEMBERS_MAX = 1000 };

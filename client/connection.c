@@ -14,8 +14,8 @@
 
 #include "base/buffer.h"
 #include "base/clock.h"
+#include "base/limits.h"
 #include "client_limits.h"
-#include "limits.h"
 #include "wire/command.h"
 #include "wire/frame.h"
 

@@ -9,8 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/limits.h"
 #include "base/log.h"
-#include "limits.h"
 
 /* An address as people write it: 127.0.0.1:8000, [::1]:8000. */
 struct address_text {

@@ -13,9 +13,9 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/workers.h"
-#include "limits.h"
 
 enum row_kind {
     ROW_TEXT,    /* anything but nothing: const char * */

@@ -182,11 +182,8 @@ static void init_locks(struct chat *chat)
 
 static bool make_parts(struct chat *chat, size_t worker_threads)
 {
-    struct engine_config config = {.options = chat->options,
-                                   .inboxes = &chat->inboxes,
-                                   .clock = &clock_system,
-                                   .kick = kick,
-                                   .kick_arg = chat};
+    struct engine_config config = {
+        .options = chat->options, .inboxes = &chat->inboxes, .clock = &clock_system, .kick = kick, .kick_arg = chat};
 
     if (!password_init())
         return false;

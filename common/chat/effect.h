@@ -19,8 +19,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/limits.h"
 #include "base/slice.h"
-#include "limits.h"
 
 /* Names a session over all hubs: hub in bits 56 to 63, slot in 32 to 55, generation in 0 to 31. A slot that is used
  * again has another generation, so what is addressed to a session that ended reaches nobody. 0: no session. */
@@ -52,7 +52,8 @@ struct effect {
     uint32_t user;          /* EFFECT_LOGIN: who; EFFECT_PUSH_GROUP: whose sessions are left out, 0: nobody's */
     uint32_t group_count;
     const uint32_t *groups; /* EFFECT_LOGIN: in the memory of the batch */
-    struct slice payload;   /* a JSON object; in the memory of the batch, or lasting as long as the engine. EFFECT_LOGIN: the
+    struct slice
+        payload; /* a JSON object; in the memory of the batch, or lasting as long as the engine. EFFECT_LOGIN: the
                                user's name, which lasts as long as the engine */
 };
 

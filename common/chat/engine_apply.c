@@ -1,35 +1,43 @@
 /* engine_apply.c - from a request to the handler of its command. */
 #include "chat/engine_internal.h"
 
-/* What the hub answers by itself (ping, hello, stats) is not here. */
+/* By family (the high byte of the cmd) and number in it. What the hub answers by itself (ping, hello, stats) is not
+ * here. */
+enum { FAMILIES = 5, FAMILY_COMMANDS = 8 };
+
+#define HANDLER(cmd, handler) [(cmd) >> 8][(cmd)&0xFF] = (handler)
+
+static engine_handler *const handlers[FAMILIES][FAMILY_COMMANDS] = {
+    HANDLER(CMD_REGISTER, apply_register),
+    HANDLER(CMD_LOGIN, apply_login),
+    HANDLER(CMD_LOGOUT, apply_logout),
+    HANDLER(CMD_PASSWD, apply_passwd),
+    HANDLER(CMD_PROFILE_GET, apply_profile_get),
+    HANDLER(CMD_PROFILE_SET, apply_profile_set),
+    HANDLER(CMD_FRIEND_ADD, apply_friend_add),
+    HANDLER(CMD_FRIEND_ANSWER, apply_friend_answer),
+    HANDLER(CMD_FRIEND_REMOVE, apply_friend_remove),
+    HANDLER(CMD_FRIEND_LIST, apply_friend_list),
+    HANDLER(CMD_GROUP_CREATE, apply_group_create),
+    HANDLER(CMD_GROUP_JOIN, apply_group_join),
+    HANDLER(CMD_GROUP_LEAVE, apply_group_leave),
+    HANDLER(CMD_GROUP_INFO, apply_group_info),
+    HANDLER(CMD_GROUP_LIST, apply_group_list),
+    HANDLER(CMD_GROUP_KICK, apply_group_kick),
+    HANDLER(CMD_GROUP_DISMISS, apply_group_dismiss),
+    HANDLER(CMD_PRIVATE_CHAT, apply_private_chat),
+    HANDLER(CMD_GROUP_CHAT, apply_group_chat),
+    HANDLER(CMD_HISTORY, apply_history),
+    HANDLER(CMD_UNREAD, apply_unread),
+    HANDLER(CMD_READ, apply_read),
+    HANDLER(CMD_TYPING, apply_typing),
+};
+
 static engine_handler *handler_of(uint16_t cmd)
 {
-    switch (cmd) {
-    case CMD_REGISTER: return apply_register;
-    case CMD_LOGIN: return apply_login;
-    case CMD_LOGOUT: return apply_logout;
-    case CMD_PASSWD: return apply_passwd;
-    case CMD_PROFILE_GET: return apply_profile_get;
-    case CMD_PROFILE_SET: return apply_profile_set;
-    case CMD_FRIEND_ADD: return apply_friend_add;
-    case CMD_FRIEND_ANSWER: return apply_friend_answer;
-    case CMD_FRIEND_REMOVE: return apply_friend_remove;
-    case CMD_FRIEND_LIST: return apply_friend_list;
-    case CMD_GROUP_CREATE: return apply_group_create;
-    case CMD_GROUP_JOIN: return apply_group_join;
-    case CMD_GROUP_LEAVE: return apply_group_leave;
-    case CMD_GROUP_INFO: return apply_group_info;
-    case CMD_GROUP_LIST: return apply_group_list;
-    case CMD_GROUP_KICK: return apply_group_kick;
-    case CMD_GROUP_DISMISS: return apply_group_dismiss;
-    case CMD_PRIVATE_CHAT: return apply_private_chat;
-    case CMD_GROUP_CHAT: return apply_group_chat;
-    case CMD_HISTORY: return apply_history;
-    case CMD_UNREAD: return apply_unread;
-    case CMD_READ: return apply_read;
-    case CMD_TYPING: return apply_typing;
-    default: return NULL;
-    }
+    unsigned family = cmd >> 8, number = cmd & 0xFF;
+
+    return family < FAMILIES && number < FAMILY_COMMANDS ? handlers[family][number] : NULL;
 }
 
 static bool apply_command(struct engine *engine, const struct engine_request *request)

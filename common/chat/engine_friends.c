@@ -43,7 +43,7 @@ static bool befriend(struct engine *engine, struct user *asker, struct friend_re
 }
 
 static bool accept_request(struct engine *engine, const struct engine_request *request, struct user *asker,
-                   struct friend_request *pending)
+                           struct friend_request *pending)
 {
     struct user *other = pending->from;
 
@@ -56,7 +56,7 @@ static bool accept_request(struct engine *engine, const struct engine_request *r
 }
 
 static bool reject_request(struct engine *engine, const struct engine_request *request, struct user *asker,
-                   struct friend_request *pending)
+                           struct friend_request *pending)
 {
     struct user *other = pending->from;
 

@@ -65,8 +65,8 @@ struct engine {
     uint64_t monotonic_ms;
 
     /* Passwords (engine_passwords.c). */
-    struct link jobs;           /* every job there is */
-    struct password_job *fresh; /* made in this batch; started after it, or given up with it */
+    struct link jobs;                              /* every job there is */
+    struct password_job *fresh;                    /* made in this batch; started after it, or given up with it */
     struct password_job *released, *released_last; /* waited for others; started after this batch */
 
     bool purge_due;    /* the store has rows of dismissed groups */
@@ -77,8 +77,7 @@ struct engine {
 bool engine_begin(struct engine *engine);
 
 #define STORE_WRITE(engine, operation, ...) \
-    (engine_begin(engine) &&                \
-     (engine)->config.store->operations->operation((engine)->config.store, __VA_ARGS__))
+    (engine_begin(engine) && (engine)->config.store->operations->operation((engine)->config.store, __VA_ARGS__))
 #define STORE_READ(engine, operation, ...) \
     ((engine)->config.store->operations->operation((engine)->config.store, __VA_ARGS__))
 

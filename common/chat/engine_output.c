@@ -73,8 +73,7 @@ void push_group(struct engine *engine, const struct group *group, session_handle
                 uint16_t cmd, struct slice payload)
 {
     for (uint64_t hubs = group->hubs; hubs != 0; hubs &= hubs - 1) {
-        struct effect *effect =
-            effects_add(&engine->effects, (unsigned)__builtin_ctzll(hubs), EFFECT_PUSH_GROUP);
+        struct effect *effect = effects_add(&engine->effects, (unsigned)__builtin_ctzll(hubs), EFFECT_PUSH_GROUP);
 
         if (effect == NULL)
             return;

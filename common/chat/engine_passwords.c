@@ -13,9 +13,9 @@
     REFUSAL("too_many_attempts", "There were too many wrong passwords from your address. Please try again later.")
 #define TEXT_OF(number) TEXT_OF_EXPANDED(number)
 #define TEXT_OF_EXPANDED(number) #number
-#define REFUSE_BUSY                                                                          \
-    SLICE_LITERAL("{\"result\":\"rate_limited\",\"retry_ms\":" TEXT_OF(WORKER_RETRY_MS)       \
-                  ",\"message\":\"The server is busy with other passwords. Please try again shortly.\"}")
+#define REFUSE_BUSY                                                     \
+    SLICE_LITERAL("{\"result\":\"rate_limited\",\"retry_ms\":" TEXT_OF( \
+        WORKER_RETRY_MS) ",\"message\":\"The server is busy with other passwords. Please try again shortly.\"}")
 
 /* Jobs. */
 

@@ -25,11 +25,11 @@
 #include "chat/lockout.h"
 
 enum password_outcome {
-    OUTCOME_RIGHT,     /* verified, and hashed where that was asked; register: hashed */
+    OUTCOME_RIGHT, /* verified, and hashed where that was asked; register: hashed */
     OUTCOME_WRONG,
     OUTCOME_NO_MEMORY,
     OUTCOME_POOL_FULL,
-    OUTCOME_REFUSED    /* waited, and then there were too many failures */
+    OUTCOME_REFUSED /* waited, and then there were too many failures */
 };
 
 struct password_job {

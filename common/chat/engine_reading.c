@@ -8,7 +8,7 @@ struct place {
     struct conversation *conversation; /* NULL: two users who never wrote */
     struct user *peer;                 /* of a private one */
     struct group *group;
-    struct slice refusal;              /* empty: the asker may read it */
+    struct slice refusal; /* empty: the asker may read it */
 };
 
 static struct place find_place(struct engine *engine, const struct engine_request *request, const struct user *asker)

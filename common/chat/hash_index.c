@@ -92,8 +92,12 @@ void hash_index_add(struct hash_index *index, struct hash_node *node, uint64_t h
 {
     struct hash_node **bucket;
 
-    if (index->count >= index->bucket_count)
+    /* Half full at most, so that the first node is nearly always the one that is looked for: another one would be a
+     * cache miss more. */
+    if (2 * index->count >= index->bucket_count) {
         split(index);
+        split(index);
+    }
     bucket = bucket_of(index, hash);
     node->hash = hash;
     node->next = *bucket;

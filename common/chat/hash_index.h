@@ -1,7 +1,7 @@
 /* hash_index.h - find a structure by the hash of its key; the node is part of the structure.
  *
- * Idea.       Linear hashing (Litwin, 1980): the table grows by one bucket an insertion, so no insertion ever pays for
- *             a table of a million entries. Buckets lie in segments of doubling size that never move.
+ * Idea.       Linear hashing (Litwin, 1980): the table grows by two buckets an insertion, so no insertion ever pays
+ *             for a table of a million entries. Buckets lie in segments of doubling size that never move.
  *             Adding and removing cannot fail: when there is no memory for a bucket the chains get longer, that is all.
  *             An undo (journal.h) must be able to count on that; a table that may have to be allocated again, as
  *             uthash's after its last element, would not do.

@@ -62,10 +62,10 @@ static void conversation_free(struct conversation *conversation)
     free(GROUP_OF(conversation));
 }
 
-#define WALK_AND_FREE(index, type, member, free_one)                         \
+#define WALK_AND_FREE(index, type, member, free_one)                                                         \
     for (struct hash_node *node = hash_index_walk((index), NULL), *next = NULL; node != NULL; node = next) { \
-        next = hash_index_walk((index), node);                               \
-        free_one(HASH_NODE_OWNER(node, type, member));                       \
+        next = hash_index_walk((index), node);                                                               \
+        free_one(HASH_NODE_OWNER(node, type, member));                                                       \
     }
 
 void model_fini(struct model *model)

@@ -27,12 +27,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/limits.h"
 #include "chat/effect.h"
 #include "chat/hash_index.h"
 #include "chat/journal.h"
 #include "chat/links.h"
 #include "chat/names.h"
-#include "limits.h"
 #include "store/store.h"
 
 /* Fields that are set; one piece of memory with its strings. */
@@ -168,7 +168,7 @@ static inline uint64_t membership_unread(const struct membership *membership)
 /* Of a private conversation, the other user, seen from `user`; of notes to oneself, the user. */
 struct user *conversation_peer(const struct conversation *conversation, const struct user *user);
 
-/* Changes (model_change.c). Room in the journal for MODEL_CHANGE_ENTRIES a change must have been reserved. */
+/* Changes (model_users.c, model_conversations.c). Room in the journal for MODEL_CHANGE_ENTRIES a change must have been reserved. */
 #define MODEL_CHANGE_ENTRIES 8
 
 struct user *model_add_user(struct model *model, struct journal *journal, uint32_t number, struct slice name,
@@ -186,8 +186,8 @@ bool user_attach(struct user *user, struct journal *journal, session_handle sess
 void user_detach(struct user *user, struct journal *journal, session_handle session);
 
 /* With both members, marks 0. `low` has the lower number, or is `high`. */
-struct conversation *model_add_private(struct model *model, struct journal *journal, uint32_t number,
-                                       struct user *low, struct user *high);
+struct conversation *model_add_private(struct model *model, struct journal *journal, uint32_t number, struct user *low,
+                                       struct user *high);
 struct group *model_add_group(struct model *model, struct journal *journal, const struct store_group *group);
 void model_dismiss_group(struct model *model, struct journal *journal, struct group *group);
 

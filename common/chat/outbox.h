@@ -28,7 +28,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-#include "limits.h"
+#include "base/limits.h"
 
 struct block {
     uint32_t references; /* ranges in it, and the writer that fills it */

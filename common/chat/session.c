@@ -268,8 +268,8 @@ bool session_wants_read(const struct session *session)
     return false;
 }
 
-/* Neither the idle nor the frame timeout counts the time in which nothing is read (F-6): the entries wait outside of
- * their lists, and are put back as active so much later. */
+/* Neither the idle nor the login nor the frame timeout counts the time in which nothing is read (F-6): the entries wait
+ * outside of their lists, and are put back as active so much later. */
 static void pause_entry(struct deadline_entry *entry, struct deadline_list *list, bool pause, uint64_t paused_ms,
                         uint64_t now_ms)
 {
@@ -285,6 +285,8 @@ static void reading_changed(struct session *session)
     session->reading = !session->reading;
     if (session->phase == SESSION_OPEN) {
         pause_entry(&session->idle, &hub->idle, !session->reading, session->read_paused_ms, hub->now_ms);
+        if (session->user == 0)
+            pause_entry(&session->stage, &hub->login, !session->reading, session->read_paused_ms, hub->now_ms);
         if (session->frame_begun)
             pause_entry(&session->frame, &hub->frame, !session->reading, session->read_paused_ms, hub->now_ms);
     }

@@ -144,7 +144,7 @@ struct store *store_sqlite_open(const char *directory, enum option_durability du
  * to. NULL: the default one. */
 struct store *store_sqlite_open_vfs(const char *directory, enum option_durability durability, const char *vfs_name);
 
-/* Touches no directory, and keeps messages and their ids alone, the newest of them (limits.h); every other change
+/* Touches no directory, and keeps messages and their ids alone, the newest of them (base/limits.h); every other change
  * succeeds without effect, and load() tells nothing. What is beyond the limits is forgotten at a commit.
  * NULL: no memory. */
 struct store *store_memory_new(void);

@@ -4,8 +4,8 @@
  * Invariants. I1  nothing is forgotten between begin and commit, so a rollback has only to take away what was added:
  *                 the newest messages.
  */
+#include "base/limits.h"
 #include "base/log.h"
-#include "limits.h"
 #include "store/memory_messages.h"
 
 #include <stdlib.h>

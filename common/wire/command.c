@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#include "limits.h"
+#include "base/limits.h"
 #include "wire/reply_size.h"
 
 /* clang-format off */

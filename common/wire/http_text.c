@@ -1,16 +1,16 @@
 /* http_text.c - answers to text on a port of frames. See http_text.h. */
 #include "wire/http_text.h"
 
-#include "limits.h"
+#include "base/limits.h"
 
-#define REFUSAL_TEXT                                                             \
+#define REFUSAL_TEXT                                                            \
     "This port speaks the chat protocol, version 1: binary frames, not HTTP.\n" \
     "Connect with the terminal client: bin/chat HOST:PORT\n"
 #define TIMEOUT_TEXT "The request was not complete in time.\n"
 
 /* Content-Length counts TEXT, whose length the caller writes out; http_text's unit test holds them together. */
-#define HTTP_ANSWER(status, length, text)                                    \
-    "HTTP/1.1 " status "\r\nContent-Type: text/plain; charset=utf-8\r\n"     \
+#define HTTP_ANSWER(status, length, text)                                \
+    "HTTP/1.1 " status "\r\nContent-Type: text/plain; charset=utf-8\r\n" \
     "Content-Length: " length "\r\nConnection: close\r\n\r\n" text
 
 _Static_assert(sizeof REFUSAL_TEXT - 1 == 125, "Content-Length of the refusal");

@@ -6,7 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "limits.h"
+#include "base/limits.h"
 #include "wire/json_keys.h"
 #include "wire/json_text.h"
 

@@ -11,7 +11,7 @@
 #define CHAT_REPLY_SIZE_H
 
 #include "base/counters.h"
-#include "limits.h"
+#include "base/limits.h"
 #include "wire/command.h"
 
 /* A member: `"key":`, the value, and a comma. */
