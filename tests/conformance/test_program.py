@@ -210,6 +210,7 @@ def test_one_line_on_standard_output(start_server, connect):
     client.ok("ping")
     client.send_raw(b"\0")
     client.expect_bye("protocol_error", "bad_head")
+    client.close()
     server.stop()
     assert server.process.stdout.read() == b""
 
@@ -291,7 +292,7 @@ def test_a_data_directory_that_cannot_be(program, tmp_path, directory):
 def test_a_damaged_database(start_server, online):
     """Every file that held something is overwritten with something else."""
     server = start_server()
-    online("alice", server)
+    online("alice", server).close()
     server.stop()
     files = [path for path in server.data.rglob("*") if path.is_file() and path.stat().st_size]
     assert files, "a durable server keeps something in its data directory"
@@ -341,6 +342,7 @@ def test_after_sigkill_the_next_one_starts(start_server, online, connect):
 def test_the_directory_is_free_after_the_end(start_server, online, connect):
     server = start_server()
     alice = online("alice", server)
+    alice.close()
     server.stop()
     second = start_server(data=server.data)
     connect(second).login(alice.user)
