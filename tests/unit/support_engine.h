@@ -38,11 +38,13 @@ struct failing_store {
     struct store store; /* first */
     struct store *inner;
     bool in_transaction;
-    long calls;   /* so far; those of begin, commit and all others that can fail */
-    long fail_at; /* this call fails; 0: none */
+    long calls;     /* so far; those of begin, commit and all others that can fail */
+    long fail_at;   /* this call fails; 0: none */
     long fail_from; /* and from this one on all of them; 0: none */
     unsigned commits, rollbacks;
 };
+
+extern const struct store_operations failing_store_operations;
 
 struct world {
     struct options options;
@@ -58,7 +60,7 @@ struct world {
     struct engine *engine;
     unsigned kicks;
     void (*watch)(bool running); /* called before and after engine_run(); NULL: nobody watches */
-    struct engine_batch *batch; /* sent, and not yet submitted */
+    struct engine_batch *batch;  /* sent, and not yet submitted */
     struct client clients[WORLD_CLIENTS];
     size_t client_count;
     uint32_t seq;
@@ -93,13 +95,13 @@ void world_run(struct world *world);
 const char *client_take(struct client *client);
 
 /* Send, run, and compare all that the client got with `expected` (a line without its end). */
-#define client_asks(world, who, cmd, json, expected)               \
-    do {                                                           \
-        struct client *asking = (who);                             \
-                                                                   \
-        client_send((world), asking, (cmd), "%s", (json));         \
-        world_run(world);                                          \
-        assert_string_equal(client_take(asking), expected "\n");  \
+#define client_asks(world, who, cmd, json, expected)             \
+    do {                                                         \
+        struct client *asking = (who);                           \
+                                                                 \
+        client_send((world), asking, (cmd), "%s", (json));       \
+        world_run(world);                                        \
+        assert_string_equal(client_take(asking), expected "\n"); \
     } while (0)
 
 /* Whether the client got exactly these lines ("": nothing). */

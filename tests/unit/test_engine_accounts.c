@@ -6,13 +6,13 @@
 
 #define OK "{\"result\":\"success\"}"
 #define WRONG "< login {\"result\":\"passwd_error\",\"message\":\"The password is wrong.\"}"
-#define LOCKED                                                                                       \
+#define LOCKED                                                                                     \
     "< login {\"result\":\"too_many_attempts\",\"message\":\"There were too many wrong passwords " \
     "from your address. Please try again later.\"}"
 #define NO_USER "{\"result\":\"user_not_exist\",\"message\":\"There is no user of this name.\"}"
 #define EXISTS "{\"result\":\"failure\",\"reason\":\"user_exists\",\"message\":\"This name is taken.\"}"
 #define SCREEN "\"friends\":[],\"groups\":[],\"unread\":[],\"requests\":[]}"
-#define BUSY                                                                 \
+#define BUSY                                                                                                 \
     "{\"result\":\"rate_limited\",\"retry_ms\":1000,\"message\":\"The server is busy with other passwords. " \
     "Please try again shortly.\"}"
 
@@ -268,8 +268,7 @@ static void test_profiles(void **state)
     client_asks(world, a, CMD_FRIEND_ADD, "{\"user\":\"bob\"}", "< friend_add " OK);
     client_asks(world, b, CMD_FRIEND_ADD, "{\"user\":\"alice\"}",
                 "* friend_request {\"user\":\"alice\",\"text\":\"\"}\n< friend_add " OK);
-    client_asks(world, a, CMD_LOGOUT, "{}",
-                "* friend_event {\"user\":\"bob\",\"event\":\"accepted\"}\n< logout " OK);
+    client_asks(world, a, CMD_LOGOUT, "{}", "* friend_event {\"user\":\"bob\",\"event\":\"accepted\"}\n< logout " OK);
     client_asks(world, b, CMD_PROFILE_GET, "{\"user\":\"alice\"}",
                 "* presence {\"user\":\"alice\",\"online\":false}\n"
                 "< profile_get {\"result\":\"success\",\"user\":\"alice\",\"name\":\"Alice \\\"A\\\"\","

@@ -6,7 +6,7 @@
 #define OK "{\"result\":\"success\"}"
 #define NO_REQUEST "{\"result\":\"no_request\",\"message\":\"There is no friend request from this user.\"}"
 #define NOT_FRIENDS "{\"result\":\"not_friends\",\"message\":\"You are not friends.\"}"
-#define FULL                                                                                                 \
+#define FULL                                                                                               \
     "{\"result\":\"failure\",\"reason\":\"too_many\",\"message\":\"One of you has as many friends as are " \
     "allowed. The request stays pending.\"}"
 

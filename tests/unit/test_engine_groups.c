@@ -107,10 +107,13 @@ static void test_dismiss(void **state)
     client_send(world, b, CMD_HISTORY, "{\"group\":\"tea\"}");
     world_run(world);
     client_got(a, "< group_dismiss " OK "\n< group_chat " NOT_MEMBER "\n");
-    client_got(b, EVENT("alice", "dismissed") "< group_list {\"result\":\"success\",\"groups\":[]}\n"
-                  "< group_create " OK "\n< group_chat {\"result\":\"success\",\"msg_id\":1,\"time\":1000}\n"
-                  "< history {\"result\":\"success\",\"messages\":[{\"msg_id\":1,\"user_from\":\"bob\","
-                  "\"text\":\"new\",\"time\":1000}],\"more\":false}\n");
+    client_got(b,
+               EVENT("alice",
+                     "dismissed") "< group_list {\"result\":\"success\",\"groups\":[]}\n"
+                                  "< group_create " OK
+                                  "\n< group_chat {\"result\":\"success\",\"msg_id\":1,\"time\":1000}\n"
+                                  "< history {\"result\":\"success\",\"messages\":[{\"msg_id\":1,\"user_from\":\"bob\","
+                                  "\"text\":\"new\",\"time\":1000}],\"more\":false}\n");
     client_asks(world, a, CMD_GROUP_DISMISS, "{\"group\":\"tea\"}", "< group_dismiss " NOT_OWNER);
     client_asks(world, b, CMD_GROUP_DISMISS, "{\"group\":\"tea\"}", "< group_dismiss " OK);
     client_asks(world, b, CMD_GROUP_DISMISS, "{\"group\":\"tea\"}", "< group_dismiss " NO_GROUP);
@@ -135,7 +138,7 @@ static void test_info(void **state)
     client_send(world, c, CMD_GROUP_JOIN, "{\"group\":\"tea\"}");
     world_run(world);
     world_hush(world);
-#define INFO(members)                                                                                              \
+#define INFO(members)                                                                                            \
     "< group_info {\"result\":\"success\",\"group\":\"tea\",\"title\":\"T\",\"owner\":\"bob\",\"created\":1234," \
     "\"count\":3,\"members\":[" members "]}"
     client_asks(world, a, CMD_GROUP_INFO, "{\"group\":\"tea\"}", INFO("\"Zed\",\"alice\",\"bob\""));
@@ -158,7 +161,8 @@ static void test_groups_of_one_user_are_bounded(void **state)
     client_send(world, b, CMD_GROUP_CREATE, "{\"group\":\"tea\"}");
     world_run(world);
     world_hush(world);
-#define FULL "{\"result\":\"failure\",\"reason\":\"too_many\",\"message\":\"You are in as many groups as are allowed.\"}"
+#define FULL \
+    "{\"result\":\"failure\",\"reason\":\"too_many\",\"message\":\"You are in as many groups as are allowed.\"}"
     client_asks(world, a, CMD_GROUP_CREATE, "{\"group\":\"one-more\"}", "< group_create " FULL);
     client_asks(world, a, CMD_GROUP_JOIN, "{\"group\":\"tea\"}", "< group_join " FULL);
     client_asks(world, a, CMD_GROUP_JOIN, "{\"group\":\"g0\"}", "< group_join " OK);

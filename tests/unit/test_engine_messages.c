@@ -60,8 +60,9 @@ static void test_to_a_user(void **state)
     struct world *world = world_new(2);
     struct client *a = world_login(world, 0, "alice"), *a2 = world_login(world, 1, "alice");
     struct client *b = world_login(world, 0, "bob"), *b2 = world_login(world, 1, "bob");
-    const char *pushed = "* private_chat_recv {\"user_from\":\"alice\",\"user_to\":\"bob\",\"text\":\"hi\",\"msg_id\":1,"
-                         "\"time\":1000}\n";
+    const char *pushed =
+        "* private_chat_recv {\"user_from\":\"alice\",\"user_to\":\"bob\",\"text\":\"hi\",\"msg_id\":1,"
+        "\"time\":1000}\n";
 
     (void)state;
     client_asks(world, a, CMD_PRIVATE_CHAT, "{\"user_to\":\"bob\",\"text\":\"hi\"}", "< private_chat " SENT(1, 1000));

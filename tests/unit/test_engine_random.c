@@ -54,13 +54,13 @@ static void expect(struct play *play, int client, const char *format, ...)
 }
 
 /* To each session of `user` but `except`. */
-#define EXPECT_USER(play, user, except, ...)                             \
-    for (int s_ = 0; s_ < SESSIONS; s_++)                                \
-        if ((play)->naive.user_of[s_] == (user) && s_ != (except))       \
+#define EXPECT_USER(play, user, except, ...)                       \
+    for (int s_ = 0; s_ < SESSIONS; s_++)                          \
+        if ((play)->naive.user_of[s_] == (user) && s_ != (except)) \
     expect((play), s_, __VA_ARGS__)
 
-#define EXPECT_MEMBERS(play, conversation, except, ...)                                                         \
-    for (int s_ = 0; s_ < SESSIONS; s_++)                                                                       \
+#define EXPECT_MEMBERS(play, conversation, except, ...)                                                            \
+    for (int s_ = 0; s_ < SESSIONS; s_++)                                                                          \
         if ((play)->naive.user_of[s_] >= 0 && (conversation)->member[(play)->naive.user_of[s_]] && s_ != (except)) \
     expect((play), s_, __VA_ARGS__)
 
@@ -141,10 +141,12 @@ static void do_friend_add(struct play *play, int client)
 
     client_send(play->world, &play->world->clients[client], CMD_FRIEND_ADD, "{\"user\":\"u%d\",\"text\":\"t\"}", other);
     if (user == other) {
-        expect(play, client, "< friend_add {\"result\":\"bad_request\",\"field\":\"user\",\"message\":\"You cannot be "
-                             "your own friend.\"}\n");
+        expect(play, client,
+               "< friend_add {\"result\":\"bad_request\",\"field\":\"user\",\"message\":\"You cannot be "
+               "your own friend.\"}\n");
     } else if (play->naive.friends[user][other]) {
-        expect(play, client, "< friend_add {\"result\":\"already_friends\",\"message\":\"You are friends already.\"}\n");
+        expect(play, client,
+               "< friend_add {\"result\":\"already_friends\",\"message\":\"You are friends already.\"}\n");
     } else if (play->naive.asked[user][other]) {
         SUCCESS(play, client, "friend_add");
     } else if (play->naive.asked[other][user]) {
@@ -162,11 +164,12 @@ static void do_friend_answer(struct play *play, int client)
     int user = play->naive.user_of[client], other = pick(play, USERS);
     bool accept = pick(play, 2) == 0;
 
-    client_send(play->world, &play->world->clients[client], CMD_FRIEND_ANSWER, "{\"user\":\"u%d\",\"accept\":%s}", other,
-                accept ? "true" : "false");
+    client_send(play->world, &play->world->clients[client], CMD_FRIEND_ANSWER, "{\"user\":\"u%d\",\"accept\":%s}",
+                other, accept ? "true" : "false");
     if (!play->naive.asked[other][user]) {
-        expect(play, client, "< friend_answer {\"result\":\"no_request\",\"message\":\"There is no friend request from "
-                             "this user.\"}\n");
+        expect(play, client,
+               "< friend_answer {\"result\":\"no_request\",\"message\":\"There is no friend request from "
+               "this user.\"}\n");
         return;
     }
     if (accept) {
@@ -220,8 +223,9 @@ static void do_group_create(struct play *play, int client)
 
     client_send(play->world, &play->world->clients[client], CMD_GROUP_CREATE, "{\"group\":\"g%d\"}", number);
     if (group(play, number)->exists) {
-        expect(play, client, "< group_create {\"result\":\"failure\",\"reason\":\"group_exists\",\"message\":\"This name "
-                             "is taken.\"}\n");
+        expect(play, client,
+               "< group_create {\"result\":\"failure\",\"reason\":\"group_exists\",\"message\":\"This name "
+               "is taken.\"}\n");
         return;
     }
     *group(play, number) = (struct naive_conversation){.is_group = true, .exists = true, .owner = user};
@@ -253,8 +257,9 @@ static void do_group_leave(struct play *play, int client)
     if (!expect_allowed(play, client, "group_leave", number, true))
         return;
     if (group(play, number)->owner == user) {
-        expect(play, client, "< group_leave {\"result\":\"failure\",\"reason\":\"owner\",\"message\":\"The owner cannot "
-                             "leave the group, but may dismiss it.\"}\n");
+        expect(play, client,
+               "< group_leave {\"result\":\"failure\",\"reason\":\"owner\",\"message\":\"The owner cannot "
+               "leave the group, but may dismiss it.\"}\n");
         return;
     }
     group_event(play, number, client, user, "left");
@@ -277,16 +282,18 @@ static void do_group_kick(struct play *play, int client)
 {
     int user = play->naive.user_of[client], number = pick(play, GROUPS), other = pick(play, USERS);
 
-    client_send(play->world, &play->world->clients[client], CMD_GROUP_KICK, "{\"group\":\"g%d\",\"user\":\"u%d\"}", number,
-                other);
+    client_send(play->world, &play->world->clients[client], CMD_GROUP_KICK, "{\"group\":\"g%d\",\"user\":\"u%d\"}",
+                number, other);
     if (!expect_owner(play, client, "group_kick", number))
         return;
     if (other == user) {
-        expect(play, client, "< group_kick {\"result\":\"bad_request\",\"field\":\"user\",\"message\":\"The owner cannot "
-                             "be kicked out of the group.\"}\n");
+        expect(play, client,
+               "< group_kick {\"result\":\"bad_request\",\"field\":\"user\",\"message\":\"The owner cannot "
+               "be kicked out of the group.\"}\n");
     } else if (!group(play, number)->member[other]) {
-        expect(play, client, "< group_kick {\"result\":\"not_member\",\"message\":\"This user is not a member of the "
-                             "group.\"}\n");
+        expect(play, client,
+               "< group_kick {\"result\":\"not_member\",\"message\":\"This user is not a member of the "
+               "group.\"}\n");
     } else {
         group_event(play, number, client, other, "kicked");
         group(play, number)->member[other] = false;
@@ -324,8 +331,8 @@ static int add_message(struct play *play, struct naive_conversation *conversatio
 static void send_message(struct play *play, int client, uint16_t cmd, const char *to, int number, int id)
 {
     if (id > 0)
-        client_send(play->world, &play->world->clients[client], cmd, "{\"%s%d\",\"text\":\"t\",\"id\":\"%d\"}", to, number,
-                    id);
+        client_send(play->world, &play->world->clients[client], cmd, "{\"%s%d\",\"text\":\"t\",\"id\":\"%d\"}", to,
+                    number, id);
     else
         client_send(play->world, &play->world->clients[client], cmd, "{\"%s%d\",\"text\":\"t\"}", to, number);
 }
@@ -386,8 +393,9 @@ static void do_read(struct play *play, int client)
     if (to_group && !expect_allowed(play, client, "read", number, true))
         return;
     if (msg_id > conversation->count) {
-        expect(play, client, "< read {\"result\":\"bad_request\",\"field\":\"msg_id\",\"message\":\"The conversation has "
-                             "no such message yet.\"}\n");
+        expect(play, client,
+               "< read {\"result\":\"bad_request\",\"field\":\"msg_id\",\"message\":\"The conversation has "
+               "no such message yet.\"}\n");
         return;
     }
     if (msg_id > conversation->mark[user]) {
@@ -395,8 +403,8 @@ static void do_read(struct play *play, int client)
         EXPECT_USER(play, user, client, "* read_event {\"user\":\"u%d\",\"%s%d\",\"msg_id\":%d}\n", user,
                     to_group ? "group\":\"g" : "peer\":\"u", number, msg_id);
         if (!to_group && number != user)
-            EXPECT_USER(play, number, -1, "* read_event {\"user\":\"u%d\",\"peer\":\"u%d\",\"msg_id\":%d}\n", user, number,
-                        msg_id);
+            EXPECT_USER(play, number, -1, "* read_event {\"user\":\"u%d\",\"peer\":\"u%d\",\"msg_id\":%d}\n", user,
+                        number, msg_id);
     }
     SUCCESS(play, client, "read");
 }
@@ -462,11 +470,11 @@ static void do_lists(struct play *play, int client)
 
 static void do_something(struct play *play)
 {
-    static void (*const operations[])(struct play *play, int client) = {
-        do_friend_add,   do_friend_answer, do_friend_remove, do_group_create, do_group_join,   do_group_join,
-        do_group_leave,  do_group_kick,    do_group_dismiss, do_group_chat,   do_group_chat,   do_group_chat,
-        do_private_chat, do_private_chat,  do_private_chat,  do_read,         do_read,         do_unread,
-        do_lists,        do_logout,
+    static void (*const operations[])(struct play * play, int client) = {
+        do_friend_add, do_friend_answer, do_friend_remove, do_group_create,  do_group_join,
+        do_group_join, do_group_leave,   do_group_kick,    do_group_dismiss, do_group_chat,
+        do_group_chat, do_group_chat,    do_private_chat,  do_private_chat,  do_private_chat,
+        do_read,       do_read,          do_unread,        do_lists,         do_logout,
     };
     int client = pick(play, SESSIONS);
 
@@ -528,7 +536,8 @@ static void play_story(uint64_t seed)
         world_connect(play->world, (unsigned)s % 3);
         play->naive.user_of[s] = -1;
         if (s < USERS)
-            client_send(play->world, &play->world->clients[s], CMD_REGISTER, "{\"user\":\"u%d\",\"passwd\":\"pass\"}", s);
+            client_send(play->world, &play->world->clients[s], CMD_REGISTER, "{\"user\":\"u%d\",\"passwd\":\"pass\"}",
+                        s);
     }
     world_run(play->world);
     world_hush(play->world);

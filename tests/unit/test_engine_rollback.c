@@ -22,53 +22,53 @@ struct line {
 };
 
 static const struct line story[] = {
-    {ALICE, CMD_REGISTER, "{\"user\":\"alice\",\"passwd\":\"kettle\",\"name\":\"A\"}", false},
-    {BOB, CMD_REGISTER, "{\"user\":\"bob\",\"passwd\":\"kettle\"}", false},
-    {CAROL, CMD_REGISTER, "{\"user\":\"carol\",\"passwd\":\"kettle\"}", true},
-    {ALICE, CMD_LOGIN, "{\"user\":\"alice\",\"passwd\":\"kettle\"}", false},
-    {BOB, CMD_LOGIN, "{\"user\":\"bob\",\"passwd\":\"kettle\"}", false},
-    {CAROL, CMD_LOGIN, "{\"user\":\"carol\",\"passwd\":\"kettle\"}", true},
-    {ALICE, CMD_FRIEND_ADD, "{\"user\":\"bob\",\"text\":\"hi\"}", false},
-    {CAROL, CMD_FRIEND_ADD, "{\"user\":\"bob\"}", false},
-    {BOB, CMD_FRIEND_ANSWER, "{\"user\":\"alice\",\"accept\":true}", false},
-    {CAROL, CMD_FRIEND_ADD, "{\"user\":\"alice\"}", true},
-    {BOB, CMD_FRIEND_ANSWER, "{\"user\":\"carol\",\"accept\":false}", false},
-    {ALICE, CMD_FRIEND_ADD, "{\"user\":\"carol\"}", true},
-    {ALICE, CMD_GROUP_CREATE, "{\"group\":\"tea\",\"title\":\"T\"}", false},
-    {BOB, CMD_GROUP_JOIN, "{\"group\":\"tea\"}", false},
-    {ALICE, CMD_GROUP_CHAT, "{\"group\":\"tea\",\"text\":\"one\",\"id\":\"1\"}", true},
-    {BOB2, CMD_LOGIN, "{\"user\":\"bob\",\"passwd\":\"kettle\"}", true},
-    {BOB, CMD_GROUP_CHAT, "{\"group\":\"tea\",\"text\":\"two\"}", false},
-    {CAROL, CMD_GROUP_JOIN, "{\"group\":\"tea\"}", false},
-    {ALICE, CMD_GROUP_CHAT, "{\"group\":\"tea\",\"text\":\"repeat\",\"id\":\"1\"}", false},
-    {BOB, CMD_READ, "{\"group\":\"tea\",\"msg_id\":1}", true},
-    {ALICE, CMD_PRIVATE_CHAT, "{\"user_to\":\"bob\",\"text\":\"psst\",\"id\":\"1\"}", false},
-    {CAROL, CMD_PRIVATE_CHAT, "{\"user_to\":\"bob\",\"text\":\"hey\"}", false},
-    {ALICE, CMD_PRIVATE_CHAT, "{\"user_to\":\"bob\",\"text\":\"psst\"}", false},
-    {BOB, CMD_UNREAD, "{}", false},
-    {BOB, CMD_READ, "{\"user\":\"carol\",\"msg_id\":1}", false},
-    {BOB, CMD_PRIVATE_CHAT, "{\"user_to\":\"bob\",\"text\":\"note\"}", true},
-    {BOB, CMD_HISTORY, "{\"group\":\"tea\"}", false},
-    {BOB, CMD_UNREAD, "{}", false},
-    {BOB, CMD_TYPING, "{\"group\":\"tea\"}", false},
-    {ALICE, CMD_PROFILE_SET, "{\"name\":\"Alice\",\"age\":3}", false},
-    {BOB, CMD_PROFILE_GET, "{\"user\":\"alice\"}", true},
-    {CAROL, CMD_GROUP_LEAVE, "{\"group\":\"tea\"}", false},
-    {CAROL, CMD_GROUP_JOIN, "{\"group\":\"tea\"}", false},
-    {ALICE, CMD_GROUP_KICK, "{\"group\":\"tea\",\"user\":\"carol\"}", true},
-    {CAROL, CMD_GROUP_CREATE, "{\"group\":\"milk\"}", false},
-    {ALICE, CMD_GROUP_JOIN, "{\"group\":\"milk\"}", false},
-    {CAROL, CMD_GROUP_CHAT, "{\"group\":\"milk\",\"text\":\"mine\"}", false},
-    {CAROL, CMD_GROUP_DISMISS, "{\"group\":\"milk\"}", false},
-    {ALICE, CMD_GROUP_CREATE, "{\"group\":\"milk\"}", false},
-    {ALICE, CMD_GROUP_LIST, "{}", false},
-    {ALICE, CMD_FRIEND_REMOVE, "{\"user\":\"bob\"}", false},
-    {ALICE, CMD_FRIEND_LIST, "{}", true},
-    {BOB, CMD_PASSWD, "{\"old\":\"kettle\",\"new\":\"pot!\"}", true},
-    {BOB2, CMD_LOGOUT, "{}", true},
-    {BOB2, CMD_LOGIN, "{\"user\":\"bob\",\"passwd\":\"pot!\"}", true},
-    {ALICE, CMD_GROUP_DISMISS, "{\"group\":\"tea\"}", false},
-    {BOB, CMD_GROUP_LIST, "{}", true},
+    {ALICE, CMD_REGISTER,      "{\"user\":\"alice\",\"passwd\":\"kettle\",\"name\":\"A\"}", false},
+    {BOB,   CMD_REGISTER,      "{\"user\":\"bob\",\"passwd\":\"kettle\"}",                  false},
+    {CAROL, CMD_REGISTER,      "{\"user\":\"carol\",\"passwd\":\"kettle\"}",                true },
+    {ALICE, CMD_LOGIN,         "{\"user\":\"alice\",\"passwd\":\"kettle\"}",                false},
+    {BOB,   CMD_LOGIN,         "{\"user\":\"bob\",\"passwd\":\"kettle\"}",                  false},
+    {CAROL, CMD_LOGIN,         "{\"user\":\"carol\",\"passwd\":\"kettle\"}",                true },
+    {ALICE, CMD_FRIEND_ADD,    "{\"user\":\"bob\",\"text\":\"hi\"}",                        false},
+    {CAROL, CMD_FRIEND_ADD,    "{\"user\":\"bob\"}",                                        false},
+    {BOB,   CMD_FRIEND_ANSWER, "{\"user\":\"alice\",\"accept\":true}",                      false},
+    {CAROL, CMD_FRIEND_ADD,    "{\"user\":\"alice\"}",                                      true },
+    {BOB,   CMD_FRIEND_ANSWER, "{\"user\":\"carol\",\"accept\":false}",                     false},
+    {ALICE, CMD_FRIEND_ADD,    "{\"user\":\"carol\"}",                                      true },
+    {ALICE, CMD_GROUP_CREATE,  "{\"group\":\"tea\",\"title\":\"T\"}",                       false},
+    {BOB,   CMD_GROUP_JOIN,    "{\"group\":\"tea\"}",                                       false},
+    {ALICE, CMD_GROUP_CHAT,    "{\"group\":\"tea\",\"text\":\"one\",\"id\":\"1\"}",         true },
+    {BOB2,  CMD_LOGIN,         "{\"user\":\"bob\",\"passwd\":\"kettle\"}",                  true },
+    {BOB,   CMD_GROUP_CHAT,    "{\"group\":\"tea\",\"text\":\"two\"}",                      false},
+    {CAROL, CMD_GROUP_JOIN,    "{\"group\":\"tea\"}",                                       false},
+    {ALICE, CMD_GROUP_CHAT,    "{\"group\":\"tea\",\"text\":\"repeat\",\"id\":\"1\"}",      false},
+    {BOB,   CMD_READ,          "{\"group\":\"tea\",\"msg_id\":1}",                          true },
+    {ALICE, CMD_PRIVATE_CHAT,  "{\"user_to\":\"bob\",\"text\":\"psst\",\"id\":\"1\"}",      false},
+    {CAROL, CMD_PRIVATE_CHAT,  "{\"user_to\":\"bob\",\"text\":\"hey\"}",                    false},
+    {ALICE, CMD_PRIVATE_CHAT,  "{\"user_to\":\"bob\",\"text\":\"psst\"}",                   false},
+    {BOB,   CMD_UNREAD,        "{}",                                                        false},
+    {BOB,   CMD_READ,          "{\"user\":\"carol\",\"msg_id\":1}",                         false},
+    {BOB,   CMD_PRIVATE_CHAT,  "{\"user_to\":\"bob\",\"text\":\"note\"}",                   true },
+    {BOB,   CMD_HISTORY,       "{\"group\":\"tea\"}",                                       false},
+    {BOB,   CMD_UNREAD,        "{}",                                                        false},
+    {BOB,   CMD_TYPING,        "{\"group\":\"tea\"}",                                       false},
+    {ALICE, CMD_PROFILE_SET,   "{\"name\":\"Alice\",\"age\":3}",                            false},
+    {BOB,   CMD_PROFILE_GET,   "{\"user\":\"alice\"}",                                      true },
+    {CAROL, CMD_GROUP_LEAVE,   "{\"group\":\"tea\"}",                                       false},
+    {CAROL, CMD_GROUP_JOIN,    "{\"group\":\"tea\"}",                                       false},
+    {ALICE, CMD_GROUP_KICK,    "{\"group\":\"tea\",\"user\":\"carol\"}",                    true },
+    {CAROL, CMD_GROUP_CREATE,  "{\"group\":\"milk\"}",                                      false},
+    {ALICE, CMD_GROUP_JOIN,    "{\"group\":\"milk\"}",                                      false},
+    {CAROL, CMD_GROUP_CHAT,    "{\"group\":\"milk\",\"text\":\"mine\"}",                    false},
+    {CAROL, CMD_GROUP_DISMISS, "{\"group\":\"milk\"}",                                      false},
+    {ALICE, CMD_GROUP_CREATE,  "{\"group\":\"milk\"}",                                      false},
+    {ALICE, CMD_GROUP_LIST,    "{}",                                                        false},
+    {ALICE, CMD_FRIEND_REMOVE, "{\"user\":\"bob\"}",                                        false},
+    {ALICE, CMD_FRIEND_LIST,   "{}",                                                        true },
+    {BOB,   CMD_PASSWD,        "{\"old\":\"kettle\",\"new\":\"pot!\"}",                     true },
+    {BOB2,  CMD_LOGOUT,        "{}",                                                        true },
+    {BOB2,  CMD_LOGIN,         "{\"user\":\"bob\",\"passwd\":\"pot!\"}",                    true },
+    {ALICE, CMD_GROUP_DISMISS, "{\"group\":\"tea\"}",                                       false},
+    {BOB,   CMD_GROUP_LIST,    "{}",                                                        true },
 };
 
 #define STORY_LINES (sizeof story / sizeof story[0])
@@ -233,8 +233,9 @@ static void test_what_is_not_stored_goes_on(void **state)
     client_end(world, c);
     client_send(world, a, CMD_GROUP_CHAT, "{\"group\":\"tea\",\"text\":\"x\"}");
     world_run(world);
-#define FAILED \
-    "{\"result\":\"server_error\",\"message\":\"The server could not store this. Nothing was changed; please try again later.\"}"
+#define FAILED                                                                                                     \
+    "{\"result\":\"server_error\",\"message\":\"The server could not store this. Nothing was changed; please try " \
+    "again later.\"}"
     assert_int_equal(world->store.commits > 0 && world->store.rollbacks == 0, true); /* begin failed already */
     client_got(b, "< logout {\"result\":\"success\"}\n");
     assert_true(c->ended);
@@ -292,7 +293,8 @@ static void test_login_of_a_user_that_was_taken_back(void **state)
     assert_int_equal(world->engine->model.user_count, 0);
     assert_int_equal(world->engine->lockout.entries.count, 0);
     assert_true(links_empty(&world->engine->jobs));
-    client_asks(world, a, CMD_REGISTER, "{\"user\":\"alice\",\"passwd\":\"kettle\"}", "< register {\"result\":\"success\"}");
+    client_asks(world, a, CMD_REGISTER, "{\"user\":\"alice\",\"passwd\":\"kettle\"}",
+                "< register {\"result\":\"success\"}");
     world_check(world);
     world_free(world);
 }
@@ -434,5 +436,5 @@ int main(void)
 #endif
     };
 
-        return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }
