@@ -294,7 +294,7 @@ def busy_hashing(start_server, connect, name):
         client.register(alice)
 
     def occupy():
-        others = [connect(server, f"busy {number}") for number in range(min(6 * os.cpu_count(), 200))]
+        others = [connect(server, f"busy {number}") for number in range(min(3 * os.cpu_count(), 200))]
         for other in others:
             other.send("register", user=name(), passwd="a password")
 

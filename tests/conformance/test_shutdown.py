@@ -77,7 +77,8 @@ def test_text_gets_no_bye(start_server, connect):
     server = start_server()
     client = connect(server)
     client.send_raw(b"GET / HT")
-    connect(server).ok("ping")
+    with connect(server) as other:
+        other.ok("ping")
     server.signal(signal.SIGTERM)
     answer = client.read_bytes()
     assert not answer or answer.startswith(b"HTTP/1.1 "), f"{answer[:40]!r}"
@@ -233,7 +234,8 @@ def test_an_account_that_was_being_made_is_kept(start_server, connect, user, nam
     client = connect(server)
     alice = User(name("alice"), "kettle")
     client.send("register", user=alice.name, passwd=alice.passwd)
-    connect(server).ok("ping")
+    with connect(server) as other:
+        other.ok("ping")
     server.signal(signal.SIGTERM)
     client.must(client.reply(), "success")
     client.expect_bye("shutdown")

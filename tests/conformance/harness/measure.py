@@ -19,6 +19,7 @@ def eventually(ask, holds, seconds=None):
     deadline = Deadline() if seconds is None else Deadline(seconds)
     while not holds(answer := ask()):
         assert not deadline.passed(), f"still {answer} after {deadline.seconds:g} s"
+        let_pass(0.005)
     return answer
 
 

@@ -84,11 +84,11 @@ class Multitude:
             data = what(member)
             assert member.socket.send(data) == len(data)
 
-    def read_until(self, enough, what, seconds=None):
-        """Read all until enough(member) holds for each."""
+    def read_until(self, enough, what, among=None, seconds=None):
+        """Read all until enough(member) holds for each, or for each of `among`."""
         deadline = Deadline() if seconds is None else Deadline(seconds)
         step = story.current.step("multitude", f"reads until each has {what}")
-        waiting = {member for member in self.members if not enough(member)}
+        waiting = {member for member in among or self.members if not enough(member)}
         while waiting:
             ready = self.selector.select(deadline.left())
             if not ready:

@@ -1,0 +1,110 @@
+"""What work costs in system calls, as the server's own counters tell it (S-7): clients that are idle cost nothing, and
+a burst to many costs about one write for each of them.
+"""
+
+import pytest
+
+from harness import needs, rule
+from harness.measure import let_pass
+from harness.multitude import Multitude, room_for
+from harness.protocol import PUSHES, REQUESTS, encode_frame, parse_payload
+
+pytestmark = needs("limits", "accounts")
+
+IDLE = 200
+MEMBERS = 1000
+BURST = 64
+WRITES = {"03-epoll": 1100, "01-blocking": 2500}        # for BURST messages in one segment to MEMBERS sessions
+LONG = "3600"           # no timer may end within the test
+
+
+def register(name):
+    return encode_frame("register", {"user": name, "passwd": "a password"}, 1)
+
+
+def log_in(name):
+    return encode_frame("login", {"user": name, "passwd": "a password"}, 2)
+
+
+def each(multitude, requests, enough, what):
+    """Each member sends requests(member), few at a time, for passwords are hashed (A-10)."""
+    for start in range(0, len(multitude.members), 20):
+        some = multitude.members[start:start + 20]
+        multitude.send(requests, some)
+        multitude.read_until(enough, what, among=some)
+
+
+@rule("S-7", "L-1")
+def test_idle_clients_cost_no_wake_ups(start_server, online):
+    """They are logged in, and nobody's time is over. The second is what is observed: a server that looks after them
+    by the clock, or by one timer for each, wakes up in it. What the two `stats` cost is measured first."""
+    server = start_server("--store", "memory", "--heartbeat", LONG, "--idle-timeout", LONG, "--login-timeout", LONG,
+                          "--frame-timeout", LONG)
+    alice = online("alice", server)
+    with Multitude(server, IDLE) as idle:
+        each(idle, lambda member: register(f"idle-{member.number}") + log_in(f"idle-{member.number}"),
+             lambda member: len(member.frames) == 2, "a reply to login")
+        assert alice.ok("stats")["sessions"] == IDLE + 1
+        first = alice.ok("stats")["wakeups_total"]
+        own = alice.ok("stats")["wakeups_total"] - first
+        before = alice.ok("stats")["wakeups_total"]
+        let_pass(1)
+        woken = alice.ok("stats")["wakeups_total"] - before
+        assert woken <= own + 2, f"{woken} wake-ups in a second in which nothing happened; a request alone costs {own}"
+        assert all(len(member.frames) == 2 for member in idle.members)
+
+
+@rule("S-7", "M-4")
+@needs("groups", "messages")
+def test_a_burst_to_a_thousand_members(start_server, online, leave_out):
+    """64 messages in one segment to a thousand sessions: a write for each session, not for each message. And each
+    member gets all of them, once, in order."""
+    server = start_server("--store", "memory", "--heartbeat", LONG)
+    owner = online("owner", server)
+    stage = owner.ok("stats")["stage"]
+    if stage not in WRITES:
+        leave_out(f"{stage} claims no budget")
+    if not room_for(MEMBERS + 200):
+        leave_out("this process may not have so many descriptors")
+    owner.ok("group_create", group="hall")
+    with Multitude(server, MEMBERS) as members:
+        gather(members, owner)
+        text = {"group": "hall", "text": "to whom it may concern"}
+        before = owner.ok("stats")
+        owner.send_many([("group_chat", text)] * BURST)
+        members.read_until(lambda member: len(member.frames) == BURST, f"{BURST} messages")
+        for number in range(1, BURST + 1):
+            owner.must(owner.reply(), "success", msg_id=number)
+        after = owner.ok("stats")
+        for member in members.members:
+            assert [message_number(frame) for frame in member.frames] == list(range(1, BURST + 1))
+    assert after["deliveries_total"] - before["deliveries_total"] == BURST * MEMBERS
+    writes = after["write_calls_total"] - before["write_calls_total"]
+    assert writes <= WRITES[stage], f"{writes} writes for {BURST} messages in one segment to {MEMBERS} members"
+
+
+def gather(members, owner):
+    """Each becomes a member and logs out, so that joining costs no thousand events for everybody; then all log in."""
+    def joins(member):
+        name = f"member-{member.number}"
+        return (register(name) + log_in(name) + encode_frame("group_join", {"group": "hall"}, 3)
+                + encode_frame("logout", b"", 4))
+
+    def replies(member):
+        return [frame for frame in member.frames if frame[0] & 0x8000]
+
+    each(members, joins, lambda member: len(replies(member)) == 4, "a reply to logout")
+    each(members, lambda member: log_in(f"member-{member.number}"), lambda member: len(replies(member)) == 5,
+         "a reply to login")
+    owner.barrier()
+    assert owner.ok("group_info", group="hall")["count"] == MEMBERS + 1
+    for member in members.members:
+        cmd, _, payload = member.frames[-1]
+        assert cmd == REQUESTS["login"] | 0x8000 and parse_payload(payload)["result"] == "success"
+        member.frames.clear()
+
+
+def message_number(frame):
+    cmd, seq, payload = frame
+    assert cmd == PUSHES["group_chat_recv"] and seq == 0
+    return parse_payload(payload)["msg_id"]
