@@ -290,7 +290,7 @@ static void log_out(struct hub *hub, struct session *session)
     if (session->phase != SESSION_OPEN)
         return;
     deadline_list_drop(&session->heartbeat);
-    deadline_list_put(&hub->login, &session->stage, hub->now_ms);
+    session_start_timeout(session, &hub->login, &session->stage);
 }
 
 static void change_membership(struct hub *hub, const struct effect *effect)

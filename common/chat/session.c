@@ -295,6 +295,14 @@ static void reading_changed(struct session *session)
         hub_report(hub, session);
 }
 
+void session_start_timeout(struct session *session, struct deadline_list *list, struct deadline_entry *entry)
+{
+    if (session->reading)
+        deadline_list_put(list, entry, session->hub->now_ms);
+    else
+        entry->active_ms = session->read_paused_ms; /* none of its time passes until reading_changed() puts it in */
+}
+
 /* The engine learns of the end as soon as nothing of the session is under way, whatever the peer still has to read. */
 static void submit_end(struct session *session)
 {
@@ -341,6 +349,8 @@ void session_append(struct session *session, struct block *block, uint32_t offse
     }
     session->heartbeat.active_ms = session->hub->now_ms;
     hub_report(session->hub, session);
+    if (session->reading && !session_wants_read(session))
+        reading_changed(session); /* now: session_sent() may be what makes it read again, and has to see the change */
     judge_slow_consumer(session);
 }
 

@@ -123,6 +123,9 @@ void session_fini(struct session *session);
 /* Bring what the stage is told in line with what holds: call it after any change to a session. */
 void session_update(struct session *session);
 
+/* Begin a timeout that does not count the time in which nothing is read: `entry` is in no list (F-6). */
+void session_start_timeout(struct session *session, struct deadline_list *list, struct deadline_entry *entry);
+
 /* Take up what may be taken up of the input that is held back. */
 void session_go_on(struct session *session);
 

@@ -77,7 +77,6 @@ static size_t take_up(struct session *session, char *bytes, size_t length)
 /* The frame timeout runs while `input` begins with something incomplete (F-6), from when that began. */
 static void watch_frame(struct session *session, bool progress)
 {
-    struct hub *hub = session->hub;
     bool incomplete = session->phase == SESSION_OPEN && session->input.length > 0 && !session->held_back;
 
     if (!incomplete || progress) {
@@ -85,7 +84,7 @@ static void watch_frame(struct session *session, bool progress)
         session->frame_begun = false;
     }
     if (incomplete && !session->frame_begun) {
-        deadline_list_put(&hub->frame, &session->frame, hub->now_ms);
+        session_start_timeout(session, &session->hub->frame, &session->frame);
         session->frame_begun = true;
     }
 }
@@ -135,7 +134,7 @@ void session_receive(struct session *session, void *bytes, size_t length, uint64
 
     hub->now_ms = now_ms;
     COUNTER_ADD(&hub->counters, bytes_in_total, length);
-    session->idle.active_ms = now_ms;
+    session->idle.active_ms = session->reading ? now_ms : session->read_paused_ms; /* see session_start_timeout() */
     if (session->phase != SESSION_OPEN || session->reason != REASON_NONE || session->drained)
         return;
     hub_collect(hub); /* before anything is taken up */
