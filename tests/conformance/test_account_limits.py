@@ -145,6 +145,24 @@ def test_at_most_256_unread_conversations(users, name, connect):
     assert len(listed) == UNREAD and listed[-1] == {"user": carol.user.name, "count": 1, "latest": 1}
 
 
+@rule("M-9")
+@needs("messages", "history")
+def test_at_most_256_unread_private_conversations(users, crowd):
+    """Of 257 who wrote, the first one is left out, until another one's messages are read."""
+    alice, carol = users(2)
+    carol.ok("private_chat", user_to=alice.user.name, text="the oldest")
+    many = crowd()
+    others = many.register(UNREAD)
+    for replies in many.act(others, lambda _: [("private_chat", {"user_to": alice.user.name, "text": "hi"})]):
+        all_ok(replies)
+    listed = [entry["user"] for entry in alice.ok("unread")["unread"]]
+    assert sorted(listed) == sorted(other.name for other in others)
+    assert listed == [push["user_from"] for push in reversed(alice.barrier()[1:])]
+    alice.ok("read", user=listed[100], msg_id=1)
+    again = [entry["user"] for entry in alice.ok("unread")["unread"]]
+    assert again == listed[:100] + listed[101:] + [carol.user.name]
+
+
 # --- Members
 
 @pytest.fixture

@@ -221,6 +221,24 @@ def test_the_mark_of_who_joins_again(users, group):
     assert unread(bob) == [(room, 1, 5)]
 
 
+@rule("M-9", "G-2")
+@needs("groups")
+def test_own_messages_of_before_one_left(users, group):
+    """Those of the new membership are not counted, and those of the old one take nothing off the count."""
+    alice, bob = users(2)
+    room = group(alice, bob)
+    for _ in range(3):
+        bob.ok("group_chat", group=room, text="hi")
+    bob.ok("group_leave", group=room)
+    alice.ok("group_chat", group=room, text="hi")
+    bob.ok("group_join", group=room)
+    for sender in (alice, bob, alice, alice):
+        sender.ok("group_chat", group=room, text="hi")
+    assert unread(bob) == [(room, 3, 8)]
+    bob.ok("read", group=room, msg_id=5)
+    assert unread(bob) == [(room, 2, 8)]
+
+
 @rule("M-9", "G-4", "G-5")
 @needs("groups")
 @pytest.mark.parametrize("end", ["kicked", "dismissed"])
