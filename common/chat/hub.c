@@ -346,20 +346,29 @@ static uint64_t list_deadline(const struct hub *hub)
 
 /* ---- the stop (L-7) ---- */
 
-void hub_drain(struct hub *hub, uint64_t now_ms)
-{
-    hub->now_ms = now_ms;
-    hub->draining = true;
-    hub->drain_ms = now_ms;
-    engine_drain(hub->engine);
-}
-
 static bool all_quiet(const struct hub *hub)
 {
     for (uint32_t i = 0; i < hub->slot_count; i++)
         if (hub->slots[i].session != NULL && !session_is_quiet(hub->slots[i].session))
             return false;
     return true;
+}
+
+void hub_tell_if_quiet(struct hub *hub)
+{
+    if (!hub->draining || hub->quiet_told || !all_quiet(hub))
+        return;
+    hub->quiet_told = true;
+    chat_hub_quiet(hub->chat);
+}
+
+void hub_drain(struct hub *hub, uint64_t now_ms)
+{
+    hub->now_ms = now_ms;
+    hub->draining = true;
+    hub->drain_ms = now_ms;
+    engine_drain(hub->engine);
+    hub_tell_if_quiet(hub); /* one without sessions may never be turned again */
 }
 
 static void say_byes(struct hub *hub)
@@ -384,14 +393,20 @@ static void reset_all(struct hub *hub)
             session_reset(hub->slots[i].session, REASON_SHUTDOWN);
 }
 
+/* Whether what all hubs have answered has reached the sessions here, too. In this order: a hub that is quiet has posted
+ * all of it, but perhaps after this one collected for the last time. */
+static bool all_is_delivered(struct hub *hub)
+{
+    if (!chat_all_quiet(hub->chat))
+        return false;
+    hub_collect(hub);
+    return hub->collected == NULL && !atomic_load_explicit(&hub->inbox.posted, memory_order_acquire);
+}
+
 static void drain_step(struct hub *hub)
 {
-    if (!hub->quiet_told && hub->collected == NULL && all_quiet(hub)) {
-        hub->quiet_told = true;
-        chat_hub_quiet(hub->chat);
-    }
-    if (!hub->byes_said &&
-        ((chat_all_quiet(hub->chat) && hub->collected == NULL) || hub->now_ms >= hub->drain_ms + SHUTDOWN_BYE_MS))
+    hub_tell_if_quiet(hub);
+    if (!hub->byes_said && (all_is_delivered(hub) || hub->now_ms >= hub->drain_ms + SHUTDOWN_BYE_MS))
         say_byes(hub);
     if (hub->now_ms >= hub->drain_ms + SHUTDOWN_MS)
         reset_all(hub);
@@ -399,6 +414,8 @@ static void drain_step(struct hub *hub)
 
 static uint64_t drain_deadline(const struct hub *hub)
 {
+    if (hub->now_ms >= hub->drain_ms + SHUTDOWN_MS)
+        return UINT64_MAX; /* all is reset */
     return hub->drain_ms + (hub->byes_said ? SHUTDOWN_MS : SHUTDOWN_BYE_MS);
 }
 
@@ -424,10 +441,10 @@ void hub_turn(struct hub *hub, uint64_t now_ms)
 
     hub->now_ms = now_ms;
     hub->encoded_bytes = 0;
-    hub->retry = false;
     inbox_wake_up(&hub->inbox);
     hub_collect(hub);
     expire_deadlines(hub);
+    hub->retry = chat_go_on(hub->chat);
     while (more_to_do(hub) && rounds++ < TURN_ROUNDS_MAX) {
         if (hub->collected == NULL)
             go_on_ready(hub);

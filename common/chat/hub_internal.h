@@ -106,6 +106,9 @@ void hub_ready(struct hub *hub, struct session *session);
  * one of the hub's lists. */
 void hub_forget(struct hub *hub, struct session *session);
 
+/* In a stop: tell the others when all that came is answered here. Once; call it when that may have become true. */
+void hub_tell_if_quiet(struct hub *hub);
+
 /* hub_effects.c */
 void hub_leave_groups(struct session *session);
 void hub_groups_fini(struct hub *hub);

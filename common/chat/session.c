@@ -435,4 +435,5 @@ void session_free(struct session *session)
     drop_deadlines(session);
     outbox_fini(&session->outbox);
     session_update(session);
+    hub_tell_if_quiet(hub); /* the last of a hub that stops: its loop may end here */
 }

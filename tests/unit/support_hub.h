@@ -12,11 +12,11 @@
 #include "support.h"
 
 #include "base/buffer.h"
+#include "base/limits.h"
 #include "base/options.h"
 #include "chat/chat.h"
 #include "chat/hub.h"
 #include "chat/session.h"
-#include "limits.h"
 #include "wire/command.h"
 #include "wire/frame.h"
 
