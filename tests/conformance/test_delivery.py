@@ -100,6 +100,26 @@ def test_the_sender_s_replies_and_pushes_are_in_one_order(users, group):
         assert ids(both) == list(range(1, 76))
 
 
+@rule("M-4", "Q-10", "M-8")
+@needs("groups", "history")
+def test_a_reply_stands_at_its_place_among_the_pushes(users, group):
+    """bob asks for the newest message while alice sends: each answer is the last one that was pushed before it."""
+    alice, bob = users(2)
+    room = group(alice, bob)
+    asked = []
+    for _ in range(8):
+        alice.send_many([("group_chat", {"group": room, "text": "hi"})] * 5)
+        asked += bob.send_many([("history", {"group": room, "limit": 1})] * 3)
+    for _ in range(40):
+        alice.must(alice.reply(), "success")
+    replies = [bob.must(bob.reply(seq), "success") for seq in asked]
+    pushes = bob.barrier()
+    assert ids(pushes) == list(range(1, 41))
+    for reply in replies:
+        newest = reply["messages"][0]["msg_id"] if reply["messages"] else 0
+        assert newest == sum(push.position < reply.position for push in pushes)
+
+
 @rule("M-4", "G-3", "Q-10")
 @needs("groups")
 def test_no_message_after_one_has_left(users, group):

@@ -186,6 +186,10 @@ def test_read_marks_last(start_server, killed, users, group, connect):
     assert client.login(alice.user)["unread"] == expected
     client.ok("read", group=tea, msg_id=2)
     assert client.ok("unread")["unread"][1] == {"group": tea, "count": 1, "latest": 3}
+    with connect(server) as writing:
+        writing.login(carol.user)
+        writing.ok("private_chat", text="the newest of all", **to(alice))
+    assert client.ok("unread")["unread"][0] == {"user": carol.user.name, "count": 4, "latest": 4}
 
 
 @rule("M-5", "L-7")

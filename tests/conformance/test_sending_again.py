@@ -107,13 +107,19 @@ def test_ids_that_are_alike(users, one, other):
 @rule("M-6")
 @needs("groups")
 def test_an_id_is_of_one_user(users, group):
-    """Two members use the same one: two messages; likewise the two of a private conversation."""
+    """Two members use the same one: two messages; likewise the two of a private conversation. Both have written there
+    before."""
     alice, bob = users(2)
     room = group(alice, bob)
-    for number, one in enumerate((alice, bob), 1):
+    for one, other in ((alice, bob), (bob, alice)):
+        one.ok("group_chat", group=room, text="before")
+        one.ok("private_chat", text="before", **to(other))
+    for client in (alice, bob):
+        client.barrier()
+    for number, one in enumerate((alice, bob), 3):
         assert one.ok("group_chat", group=room, text=one.label, id="same")["msg_id"] == number
-    assert alice.ok("private_chat", text="hi", id="same", **to(bob))["msg_id"] == 1
-    assert bob.ok("private_chat", text="hi", id="same", **to(alice))["msg_id"] == 2
+    assert alice.ok("private_chat", text="hi", id="same", **to(bob))["msg_id"] == 3
+    assert bob.ok("private_chat", text="hi", id="same", **to(alice))["msg_id"] == 4
     assert [push["text"] for push in alice.barrier()] == ["bob", "hi"]
     assert [push["text"] for push in bob.barrier()] == ["alice", "hi"]
 
@@ -121,17 +127,23 @@ def test_an_id_is_of_one_user(users, group):
 @rule("M-6")
 @needs("groups", "history")
 def test_an_id_is_of_one_conversation(users, group):
-    """The same one in other groups, to other users and to oneself: each is a message."""
+    """The same one in other groups, to other users and to oneself: each is a message, though not the first one there."""
     alice, bob, carol = users(3)
     rooms = [group(alice, bob), group(alice, bob)]
     for room in rooms:
+        alice.ok("group_chat", group=room, text="before")
+    for other in (bob, carol, alice):
+        alice.ok("private_chat", text="before", **to(other))
+    for client in (bob, carol):
+        client.barrier()
+    for room in rooms:
         alice.ok("group_chat", group=room, text=room, id="same")
     for other in (bob, carol, alice):
-        assert alice.ok("private_chat", text="hi", id="same", **to(other))["msg_id"] == 1
+        assert alice.ok("private_chat", text="hi", id="same", **to(other))["msg_id"] == 2
     assert [push.get("group") for push in bob.barrier()] == [*rooms, None]
     carol.push("private_chat_recv", text="hi")
     for room in rooms:
-        assert texts(bob, group=room) == [room]
+        assert texts(bob, group=room) == ["before", room]
 
 
 @rule("M-6", "M-2")
