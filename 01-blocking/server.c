@@ -339,14 +339,16 @@ static void *writer_main(void *arg)
     return NULL;
 }
 
-/* With the mutex. Make both threads leave, whatever they wait in: a call that blocks returns when its socket is shut. */
+/* With the mutex. Make both threads leave, whatever they wait in: a call that blocks returns when its socket is shut. A
+ * FIN must not come before a reset: the peer would take it for an orderly end. A sender that is left waiting by that
+ * comes back after SEND_TIMEOUT_MS. */
 static void connection_shut(struct connection *connection, bool reset)
 {
     static const struct linger abort_connection = {.l_onoff = 1, .l_linger = 0};
 
     if (reset)
         (void)setsockopt(connection->fd, SOL_SOCKET, SO_LINGER, &abort_connection, sizeof abort_connection);
-    (void)shutdown(connection->fd, SHUT_RDWR);
+    (void)shutdown(connection->fd, reset ? SHUT_RD : SHUT_RDWR);
     connection->shut = true;
     pthread_cond_signal(&connection->may_read);
     pthread_cond_signal(&connection->may_write);
