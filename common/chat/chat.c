@@ -16,7 +16,7 @@
 #include "base/password.h"
 #include "wire/json_writer.h"
 
-enum { ENGINE_WAIT_MS = 5 }; /* for an inbox to be emptied: how soon the engine's thread looks again */
+enum { ENGINE_WAIT_MS = 5 }; /* how soon the engine's thread looks again whether what it is stuck in is over */
 
 struct chat {
     const struct options *options;
@@ -74,11 +74,18 @@ void chat_submit(struct chat *chat, struct engine_batch *batch)
         kick(chat);
 }
 
-void chat_go_on(struct chat *chat)
+bool chat_go_on(struct chat *chat)
 {
-    /* The engine's thread looks for itself, every ENGINE_WAIT_MS. */
-    if (!chat->threaded && engine_pending(chat->engine))
-        run_here(chat);
+    bool stuck;
+
+    /* The engine's thread looks for itself, every ENGINE_WAIT_MS; and who holds the mutex is running it. */
+    if (chat->threaded || !engine_pending(chat->engine) || pthread_mutex_trylock(&chat->run_mutex) != 0)
+        return false;
+    while (engine_run(chat->engine))
+        ;
+    stuck = engine_stuck(chat->engine);
+    pthread_mutex_unlock(&chat->run_mutex);
+    return stuck;
 }
 
 /* With the mutex. Until something is queued, or the thread has to stop. */
@@ -88,8 +95,8 @@ static void wait_for_requests(struct chat *chat)
         pthread_cond_wait(&chat->queued, &chat->run_mutex);
 }
 
-/* With the mutex. The engine waits for a hub to empty its inbox, which no condition tells. */
-static void wait_for_inbox(struct chat *chat)
+/* With the mutex. The engine waits for a hub to empty its inbox, or for memory, which no condition tells. */
+static void wait_a_while(struct chat *chat)
 {
     struct timespec until;
 
@@ -109,8 +116,8 @@ static void *engine_thread(void *arg)
 
     do {
         pthread_mutex_lock(&chat->run_mutex);
-        if (inboxes_full(&chat->inboxes) && !chat->stop)
-            wait_for_inbox(chat);
+        if (engine_stuck(chat->engine))
+            wait_a_while(chat);
         else
             wait_for_requests(chat);
         stop = chat->stop;

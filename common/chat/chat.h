@@ -54,8 +54,9 @@ unsigned chat_add_hub(struct chat *chat, struct inbox *inbox, struct counters *c
 /* Hand `batch` to the engine, which owns it from here on, and see to it that the engine runs. */
 void chat_submit(struct chat *chat, struct engine_batch *batch);
 
-/* See to it that an engine that waited for an inbox goes on: call it when a full one was emptied. */
-void chat_go_on(struct chat *chat);
+/* Let an engine that had to leave work (engine_stuck()) try again. True: it is still stuck; call this again after
+ * HUB_RETRY_MS. Nothing to do where the engine has a thread. */
+bool chat_go_on(struct chat *chat);
 
 /* Count one more open connection; false: --max-connections are open (L-6). chat_leave() counts it off. */
 bool chat_admit(struct chat *chat);

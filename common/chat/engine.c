@@ -315,14 +315,21 @@ static bool clean_up(struct engine *engine)
     return more || engine->purge_due;
 }
 
+bool engine_stuck(const struct engine *engine)
+{
+    return engine->stuck;
+}
+
 bool engine_run(struct engine *engine)
 {
+    engine->stuck = false;
     if (work_is_done(&engine->work))
         work_take(engine);
     if (work_is_done(&engine->work))
         return clean_up(engine) || engine_pending(engine);
     while (!work_is_done(&engine->work)) {
-        if (inboxes_full(engine->config.inboxes) || !run_batch(engine))
+        engine->stuck = inboxes_full(engine->config.inboxes) || !run_batch(engine);
+        if (engine->stuck)
             return false;
     }
     return engine_pending(engine) || engine->purge_due || !links_empty(&engine->model.dismissed);

@@ -107,6 +107,10 @@ bool engine_accepting(const struct engine *engine);
  * waits for an inbox). */
 bool engine_run(struct engine *engine);
 
+/* Whether the last engine_run() had to leave work: an inbox is full, or there is no memory even to refuse it. Then it is
+ * to be called again after a while. For who runs the engine. */
+bool engine_stuck(const struct engine *engine);
+
 /* Whether engine_run() would find something. */
 bool engine_pending(const struct engine *engine);
 

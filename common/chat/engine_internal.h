@@ -69,6 +69,7 @@ struct engine {
     struct password_job *fresh;                    /* made in this batch; started after it, or given up with it */
     struct password_job *released, *released_last; /* waited for others; started after this batch */
 
+    bool stuck;        /* engine_stuck() */
     bool purge_due;    /* the store has rows of dismissed groups */
     bool purge_failed; /* try again after the next commit */
 };

@@ -371,9 +371,7 @@ bool hub_collect(struct hub *hub)
         else
             next_list(hub);
     }
-    if (any) {
+    if (any)
         hub_settle(hub);
-        chat_go_on(hub->chat);
-    }
     return any;
 }

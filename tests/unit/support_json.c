@@ -28,7 +28,7 @@
 #include <string.h>
 #include <sys/param.h>
 
-#include "limits.h"
+#include "base/limits.h"
 #include "wire/json_reader.h"
 
 static unsigned levels_of(const json_t *value)

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/options.h"
-#include "limits.h"
+#include "base/limits.h"
 
 #define WORDS_MAX 200
 

@@ -2,7 +2,7 @@
  */
 #include "support_store.h"
 
-#include "limits.h"
+#include "base/limits.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "limits.h"
+#include "base/limits.h"
 #include "wire/frame.h"
 
 static enum frame_result parse(const void *bytes, size_t length, struct frame *frame, enum frame_error *error)

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/counters.h"
-#include "limits.h"
+#include "base/limits.h"
 #include "wire/command.h"
 #include "wire/json_writer.h"
 
