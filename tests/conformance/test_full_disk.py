@@ -74,6 +74,8 @@ def test_messages_when_there_is_no_room(start_server, users, online, group):
     assert [reply["msg_id"] for reply in again] == numbers + numbers
     assert [push["msg_id"] for push in bob.barrier()] == numbers + numbers
     assert texts(bob, user=alice.user.name) == [(n + 1, f"{n}") for n in range(SEVERAL)]
+    bob.ok("private_chat", text="unread", **to(alice))
+    assert alice.ok("unread")["unread"] == [{"user": bob.user.name, "count": 1, "latest": SEVERAL + 1}]
 
 
 @rule("M-5", "M-6")
@@ -212,6 +214,22 @@ def test_no_change_when_there_is_no_room(world, connect):
     assert world.state(connect) == before
     all_ok([client.request(cmd, **fields) for client, cmd, fields in world.changes()])
     assert world.alice.ok("group_info", group=world.new_room)["owner"] == world.alice.user.name
+
+
+@rule("M-5", "A-9")
+@needs("groups", "friends")
+def test_what_found_no_room_counts_for_no_limit(start_server, users, name):
+    """As many requests for friendship and groups as there can be, all refused: nothing of them is left over."""
+    server = start_server()
+    alice, bob = users(2, server)
+    rooms = [("group_create", {"group": name("room")}) for _ in range(256)]
+    with no_room(server):
+        for _ in range(64):
+            alice.expect("friend_add", "server_error", user=bob.user.name)
+        all_refused(in_one_piece(alice, rooms))
+    alice.ok("friend_add", user=bob.user.name)
+    bob.push("friend_request", user=alice.user.name)
+    all_ok(in_one_piece(alice, rooms))
 
 
 @rule("M-5", "P-4", "A-6")
