@@ -11,7 +11,7 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("0?-
 SOURCES = ("common", "client", "bench", "0?-*", "docs/examples")
 # Of the system and its libraries: named in prose, defined elsewhere.
 SYSTEM_CONSTANTS = {"FD_SETSIZE"}
-SYSTEM = re.compile(r"^(recv|send|accept4?|close|shutdown|select|poll|epoll_\w+|eventfd|pthread_\w+|fork|read|write|"
+SYSTEM = re.compile(r"^(recv|send|sendmsg|recvmsg|accept4?|close|shutdown|select|poll|epoll_\w+|eventfd|pthread_\w+|fork|read|write|"
                     r"sigwait|malloc|free|bufferevent_\w+|evbuffer_\w+|event_\w+|evconnlistener_\w+|crypto_\w+)$")
 
 
