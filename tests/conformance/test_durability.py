@@ -207,6 +207,26 @@ def test_a_stop_loses_nothing_either(start_server, users, connect):
         reply["msg_id"] for reply in replies]
 
 
+# --- Killed at the last answer
+
+@rule("M-5")
+@pytest.mark.parametrize("durability", ["full", "normal"])
+def test_the_last_answer_before_the_end(start_server, users, online, durability):
+    """The reply and the push are no sooner there than the message lasts: killed at once, five times over."""
+    server = start_server("--durability", durability)
+    alice, bob = users(2, server)
+    for number in range(1, 6):
+        if number % 2:
+            alice.ok("private_chat", text="hi", **to(bob))
+        else:
+            alice.send("private_chat", text="hi", **to(bob))
+            bob.push("private_chat_recv", msg_id=number)
+        server.kill()
+        server.restart()
+        alice, bob = online(server=server, user=alice.user), online(server=server, user=bob.user)
+        assert [message["msg_id"] for message in history(bob, user=alice.user.name)] == list(range(1, number + 1))
+
+
 # --- Killed under load
 
 class Sender:
@@ -228,11 +248,11 @@ class Sender:
             if some:
                 self.under_way.update(zip(self.client.send_many(some), some))
 
-    def receive(self):
-        """All that has come; returns how many replies."""
+    def receive(self, at_most=WINDOW):
+        """What has come, up to so many replies; returns how many they were."""
         count = 0
         try:
-            while frame := self.client.read_frame(Deadline(0)):
+            while count < at_most and (frame := self.client.read_frame(Deadline(0))):
                 if frame.is_reply:
                     count += 1
                     self.answered.append((*self.under_way.pop(frame.seq), frame))
@@ -243,14 +263,16 @@ class Sender:
         return count
 
 
-def kill_under_load(server, senders, after):
-    """Kill the server when it has given `after` replies, in the middle of its work; read what it had sent."""
-    note(f"SIGKILL after {after} replies")
+def kill_under_load(server, senders, after, sending):
+    """Kill the server when it has given `after` replies, in the middle of its work: as soon as the last one of them is
+    here, or when more has been sent (`sending`). Then read what it had sent."""
+    note(f"SIGKILL after {after} replies" + (" and further requests" if sending else ""))
     for sender in itertools.cycle(senders):
-        sender.send()
+        if after > 0 or sending:
+            sender.send()
         if after <= 0:
             break
-        after -= sender.receive()
+        after -= sender.receive(after)
         server.check()
     server.kill()
     for sender in senders:
@@ -280,7 +302,7 @@ def test_messages_under_load(start_server, online, users, group, durability):
     for turn in range(3):
         loads = [Sender(client, messages(client.user.name, turn, {"group": room}, to(listener))) for client in senders]
         watching = Sender(listener, iter(()))
-        kill_under_load(server, [*loads, watching], random.randrange(100, 1200))
+        kill_under_load(server, [*loads, watching], random.randrange(100, 1000), sending=turn == 1)
         server.restart()
         senders = [online(server=server, user=client.user) for client in senders]
         listener = online(server=server, user=listener.user)
@@ -344,7 +366,7 @@ def test_other_changes_under_load(start_server, online, users, connect, name):
         registrar: (("register", {"user": f"{stem}u{n}", "passwd": "kettle"}) for n in itertools.count()),
     }
     loads = {client: Sender(client, requests) for client, requests in loads.items()}
-    kill_under_load(server, list(loads.values()), random.randrange(100, 400))
+    kill_under_load(server, list(loads.values()), random.randrange(100, 400), sending=True)
     server.restart()
     for load in loads.values():
         all_ok([reply for _, _, reply in load.answered])
