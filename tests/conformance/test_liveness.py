@@ -6,13 +6,12 @@ busy machine cannot make a right server look wrong.
 """
 
 import os
-import signal
 import time
 
 import pytest
 
-from harness import User, encode_frame, needs, note, rule
-from harness.measure import SLACK_S, let_pass, within
+from harness import User, encode_frame, needs, rule
+from harness.measure import SLACK_S, asleep, let_pass, within
 
 pytestmark = needs("limits")
 
@@ -291,10 +290,15 @@ def busy_hashing(start_server, connect, name):
     server = start_server("--password-cost", "interactive", "--login-timeout", "0.3")
     alice = User(name("alice"), "kettle")
     with connect(server) as client:
+        began = now()
         client.register(alice)
+        one = now() - began
+    count = min(int(0.6 / one) * os.cpu_count(), 200)       # twice the timeout, however many workers there are
 
     def occupy():
-        others = [connect(server, f"busy {number}") for number in range(min(3 * os.cpu_count(), 200))]
+        others = [connect(server, f"busy {number}") for number in range(count)]
+        for other in others:
+            other.ok("ping")
         for other in others:
             other.send("register", user=name(), passwd="a password")
 
@@ -303,12 +307,14 @@ def busy_hashing(start_server, connect, name):
 
 @rule("L-2", "A-10")
 @needs("accounts")
-def test_no_login_timeout_while_the_login_is_checked(busy_hashing, connect):
+def test_no_login_timeout_while_the_login_is_checked(busy_hashing, connect, leave_out):
     server, alice, occupy = busy_hashing
     client = connect(server)
+    began = now()
     occupy()
     client.login(alice)
-    note("the login was checked; if that took long, it was not the end of the connection")
+    if now() - began < 0.3:
+        leave_out("passwords are checked so quickly here that this cannot be seen")
     connect(server).expect_bye("login_timeout")
     client.expect_nothing()
 
@@ -358,9 +364,8 @@ def test_of_two_timeouts_that_are_over_the_frame_timeout_is_told(start_server, c
     seq, ping = client.prepare("ping")
     client.send_raw(ping + PING[:9])
     client.reply(seq)
-    os.kill(server.pid, signal.SIGSTOP)
-    let_pass(0.5)
-    os.kill(server.pid, signal.SIGCONT)
+    with asleep(server):
+        let_pass(0.5)
     client.expect_bye("frame_timeout")
 
 

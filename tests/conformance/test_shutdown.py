@@ -4,17 +4,18 @@ Where it matters what has come before the signal, the process is stopped (SIGSTO
 the bytes are there together when it goes on.
 """
 
-import os
+import fcntl
 import signal
 import socket
+import struct
+import termios
 import time
-from contextlib import contextmanager
 
 import pytest
 
 from harness import User, encode_frame, needs, rule
 from harness.clock import Deadline, scaled
-from harness.measure import let_pass
+from harness.measure import asleep, eventually, let_pass
 
 pytestmark = needs("limits")
 
@@ -28,16 +29,6 @@ either_signal = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT
 
 def now():
     return time.monotonic()
-
-
-@contextmanager
-def asleep(server):
-    """The process does nothing in here, and finds all of it at once afterwards."""
-    os.kill(server.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(server.pid, signal.SIGCONT)
 
 
 def ends(server, seconds=STOP_S + SLACK_S):
@@ -119,14 +110,16 @@ def test_no_presence_is_sent_for_it(start_server, users, friends):
 @rule("L-7")
 @either_signal
 def test_what_has_come_is_answered(start_server, connect, number):
-    """None of it had been read when the signal came. On one connection it is more than one reading."""
+    """None of it had been read when the signal came, and all of it stood in the sockets. On one it is 100 KB, so that
+    a server has to read again until it is empty."""
     server = start_server()
     few, many = connect(server), connect(server)
     few.ok("ping")
     many.ok("ping")
     with asleep(server):
         few_seqs = few.send_many([("ping", {})] * 20)
-        many_seqs = many.send_many([("ping", {"padding": "x" * 1000})] * 60)
+        many_seqs = many.send_many([("ping", {"padding": "x" * 1000})] * 100)
+        eventually(lambda: not_arrived(many), lambda count: count == 0)
         server.signal(number)
     for client, seqs in ((few, few_seqs), (many, many_seqs)):
         for seq in seqs:
@@ -134,6 +127,11 @@ def test_what_has_come_is_answered(start_server, connect, number):
         client.expect_bye("shutdown")
         client.close()
     ends(server)
+
+
+def not_arrived(client):
+    """Bytes that are not yet in the other side's socket (tcp(7), SIOCOUTQ)."""
+    return struct.unpack("i", fcntl.ioctl(client.socket, termios.TIOCOUTQ, bytes(4)))[0]
 
 
 @rule("L-7", "L-9")

@@ -3,7 +3,9 @@
 import os
 import resource
 import select
+import signal
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 from .clock import Deadline, scaled
@@ -34,6 +36,16 @@ def within(began, ended, seconds, slack=SLACK_S):
     took = ended - began
     assert took >= seconds - CLOCK_S, f"it came after {took:.3f} s, before the {seconds:g} s were over"
     assert took <= seconds + scaled(slack), f"it came only after {took:.2f} s instead of {seconds:g} s"
+
+
+@contextmanager
+def asleep(server):
+    """The process does nothing in here (SIGSTOP), and finds all that has come at once afterwards."""
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
 
 
 def ended_by_itself(client, seconds=None):
