@@ -320,7 +320,7 @@ static enum options_result take_option(struct options *options, const struct row
         return usage(options->stage);
     }
     if (row->offset == offsetof(struct options, max_connections))
-        options->max_connections_given = true;
+        options->max_connections_given = options->max_connections;
     return OPTIONS_RUN;
 }
 

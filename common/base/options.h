@@ -29,7 +29,7 @@ struct options {
     enum option_durability durability;
     enum option_password_cost password_cost;
     size_t max_connections;
-    bool max_connections_given; /* said by the user, so refused where it cannot be, not lowered (S-6) */
+    size_t max_connections_given; /* what the user said, 0: nothing; refused where it cannot be, not lowered (S-6) */
     uint64_t login_timeout_ms;
     uint64_t frame_timeout_ms;
     uint64_t idle_timeout_ms;
