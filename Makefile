@@ -105,7 +105,7 @@ objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 .SECONDARY:
 .SECONDEXPANSION:
 .PHONY: help all run test unit conformance valgrind micro instructions diff format lint clean install-packages \
-        run-packages test-packages test-build test-harness test-stages always
+        run-packages test-packages test-build test-harness test-stages conformance-table always
 
 help: ## this list
 	@echo 'make TARGET [VARIABLE=...]; the variables stand at the top of the Makefile'
@@ -187,6 +187,7 @@ test: test-packages ## everything that must pass; installs what is missing
 	$(submake) test-harness
 	$(call heading,Conformance of each stage: $(or $(STAGES),none yet))
 	$(submake) -j$(JOBS) --output-sync=target test-stages
+	$(PYTHON) tests/conformance/table.py $(STAGES:%=$(BUILD)/ledger/%.json)
 	$(call heading,All passed)
 
 test-build: all $(UNIT_PROGRAMS)
@@ -205,7 +206,11 @@ test-harness:
 test-stages: $(STAGES:%=test-stage-%)
 
 $(STAGES:%=test-stage-%): test-stage-%: $(BIN)/%
-	$(PYTHON) -m pytest -q tests/conformance $(call conformance_of,$*)
+	@mkdir -p $(BUILD)/ledger
+	$(PYTHON) -m pytest -q tests/conformance $(call conformance_of,$*) --ledger $(BUILD)/ledger/$*.json
+
+conformance-table: $(STAGES:%=test-stage-%) ## run the suite on every stage, and write docs/conformance.md
+	$(PYTHON) tests/conformance/table.py --markdown $(STAGES:%=$(BUILD)/ledger/%.json) >docs/conformance.md
 
 # The suite finds bin/STAGE by the stage's name; a variant is a program like any other.
 conformance_of = $(if $(filter bin,$(BIN)),--stage $(1),--server "$(BIN)/$(1)")
