@@ -92,15 +92,20 @@ def test_the_burst_does_not_grow_with_time(limited, connect):
 
 @rule("L-5")
 def test_the_rate_is_what_is_served_in_the_long_run(limited, connect):
-    """One ping after the other for a second: the burst, and what the time has earned; no less, and no more."""
+    """For a second: the burst, and what the time has earned; no less, and no more. A refused request costs nothing,
+    and at the end is taken what was saved up on the way."""
     rate = 100
     client = connect(limited(rate))
-    began = now()
-    answers = served(client, client.send_many([("ping", {})] * 2 * rate))
-    while now() < began + 1:
+    burst = [("ping", {})] * 2 * rate
+    first = now()
+    answers = served(client, client.send_many(burst))
+    begun = now()
+    while now() < first + 1:
         answers += served(client, [client.send("ping")])
-    earned = rate * (now() - began)
-    assert earned - 3 <= sum(answers) - 2 * rate <= earned + 1
+    ending = now()
+    answers += served(client, client.send_many(burst))
+    more = sum(answers) - len(burst)
+    assert rate * (ending - begun) - 1 <= more <= rate * (now() - first) + 1
 
 
 @rule("L-5")
@@ -498,8 +503,8 @@ def test_the_bye_reaches_a_peer_that_goes_on_sending(connect):
     until = now() + 1
     while now() < until:
         client.send_raw(bytes(200000))
-        assert client.ended != "reset"
-        client.wait_readable(0.02)
+        let_pass(0.02)
+    assert not client.was_reset
     client.expect_bye("protocol_error", "bad_flags")
 
 

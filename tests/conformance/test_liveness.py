@@ -18,8 +18,8 @@ pytestmark = needs("limits")
 PING = encode_frame("ping", b"", 1)
 LONG_PING = encode_frame("ping", {"padding": "x" * 40}, 1)
 LONG = "60"             # an option that must play no part
-HEARTBEAT_S = 0.4
-TIMEOUT_S = 0.5
+HEARTBEAT_S = 0.3
+TIMEOUT_S = 0.4
 
 
 def now():

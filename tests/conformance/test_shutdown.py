@@ -299,20 +299,6 @@ def test_a_peer_that_reads_on_gets_all_replies_and_the_bye(start_server, online)
     ends(server)
 
 
-@rule("L-7")
-def test_it_stops_accepting(start_server, connect, online):
-    """While it waits for one that does not read, the port is closed."""
-    server = start_server("--store", "memory")
-    bob = online("bob", server, receive_buffer=4096)
-    bob.stop_reading()
-    bob.try_send(b"".join(bob.prepare("hello")[1] for _ in range(20000)))
-    alice = connect(server)
-    alice.ok("ping")
-    server.signal(signal.SIGTERM)
-    alice.expect_bye("shutdown")
-    assert not is_served(server)
-
-
 # --- The second signal
 
 @rule("L-7")
