@@ -374,6 +374,30 @@ static void test_L2_does_not_count_time_not_read(void **state)
     stage_free(pair.stage);
 }
 
+/* What comes within the pause, from a read that had begun before it (01), does not make the pause count twice. */
+static void test_L2_bytes_that_come_in_the_pause(void **state)
+{
+    struct pair pair = new_pair(LIMIT);
+
+    (void)state;
+    stage_pass(pair.stage, 10000);
+    peer_reads(pair.bob, 0);
+    for (int i = 0; i < 5; i++)
+        say(pair.alice, "bob", TEXT_MAX);
+    stage_pass(pair.stage, 50000);
+    peer_send(pair.bob, CMD_PING, "%s", "");
+    session_receive(pair.bob->session, pair.bob->to_server.bytes, pair.bob->to_server.length, pair.stage->now_ms);
+    buffer_clear(&pair.bob->to_server);
+    stage_pass(pair.stage, 50000);
+    peer_reads(pair.bob, TAKES_ALL);
+    stage_pass(pair.stage, 119999);
+    assert_int_equal(pair.bob->phase, SESSION_OPEN);
+    assert_int_equal(peer_skip(pair.bob), 6);
+    stage_pass(pair.stage, 1 + 500);
+    peer_expect_bye(pair.bob, "idle_timeout");
+    stage_free(pair.stage);
+}
+
 /* Neither does the login timeout: the login behind a slow registration is not judged by the queue of passwords. */
 static void test_L2_login_timeout_does_not_count_time_not_read(void **state)
 {
@@ -414,6 +438,7 @@ int main(void)
         cmocka_unit_test(test_F6_does_not_count_time_not_read),
         cmocka_unit_test(test_F6_goes_on_after_the_pause),
         cmocka_unit_test(test_L2_does_not_count_time_not_read),
+        cmocka_unit_test(test_L2_bytes_that_come_in_the_pause),
         cmocka_unit_test(test_L2_login_timeout_does_not_count_time_not_read),
     };
 

@@ -309,6 +309,23 @@ static void test_L7_the_last_hub_wakes_the_others(void **state)
     stage_free(stage);
 }
 
+/* A hub whose last connection breaks may leave its loop before its next turn; nobody waits for it. */
+static void test_L7_a_hub_that_leaves_early_keeps_nobody_waiting(void **state)
+{
+    struct stage *stage = new_stage(2);
+    struct peer *alice = stage_login(stage, 0, "alice"), *broken = connect_and_begin_login(stage, 1, "alice");
+
+    (void)state;
+    stage_drain(stage);
+    stage_settle(stage);
+    peer_expect_nothing(alice);
+    peer_abort(broken);
+    assert_true(hub_drained(stage->hubs[1]));
+    stage_settle(stage);
+    expect_end(alice);
+    stage_free(stage);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -325,6 +342,7 @@ int main(void)
         cmocka_unit_test(test_L7_no_presence),
         cmocka_unit_test(test_L7_of_a_finished_peer),
         cmocka_unit_test(test_L7_the_last_hub_wakes_the_others),
+        cmocka_unit_test(test_L7_a_hub_that_leaves_early_keeps_nobody_waiting),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
