@@ -82,10 +82,11 @@ STAGES          := $(patsubst %/,%,$(sort $(dir $(wildcard 0?-*/*.c))))
 STAGE_SOURCES   := $(wildcard 0?-*/*.c)
 CLIENT_SOURCES  := $(wildcard client/*.c)
 BENCH_SOURCES   := $(wildcard bench/*.c)
+EXAMPLE_SOURCES := $(wildcard docs/examples/*.c)
 UNIT_SUPPORT    := $(wildcard tests/unit/support*.c)
 UNIT_SOURCES    := $(sort $(wildcard $(TEST:%=tests/unit/test_%.c)))
 SOURCES         := $(COMMON_SOURCES) $(STAGE_SOURCES) $(CLIENT_SOURCES) $(BENCH_SOURCES) $(UNIT_SUPPORT) \
-                   $(UNIT_SOURCES)
+                   $(UNIT_SOURCES) $(EXAMPLE_SOURCES)
 C_FILES         := $(SOURCES) $(wildcard common/*.h common/*/*.h 0?-*/*.h client/*.h bench/*.h tests/unit/*.h)
 
 LIBRARY         := $(BUILD)/libchat.a
@@ -97,6 +98,7 @@ MICRO_SOURCES   := $(wildcard bench/micro*.c)
 MICRO_PROGRAMS  := $(MICRO_SOURCES:bench/%.c=$(BUILD)/%)
 BENCH_PROGRAM   := $(if $(filter-out $(MICRO_SOURCES),$(BENCH_SOURCES)),$(BIN)/chatbench)
 UNIT_PROGRAMS   := $(UNIT_SOURCES:tests/unit/%.c=$(BUILD)/unit/%)
+EXAMPLES        := $(EXAMPLE_SOURCES:docs/examples/%.c=$(BUILD)/examples/%)
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
@@ -104,7 +106,7 @@ objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 .DELETE_ON_ERROR:
 .SECONDARY:
 .SECONDEXPANSION:
-.PHONY: help all run test unit conformance valgrind micro instructions diff format lint clean install-packages \
+.PHONY: help all examples run test unit conformance valgrind micro instructions diff format lint clean install-packages \
         run-packages test-packages test-build test-harness test-stages conformance-table always
 
 help: ## this list
@@ -114,7 +116,7 @@ help: ## this list
 
 # ---- Build ----------------------------------------------------------------------------------------------------------
 
-all: $(STAGE_PROGRAMS) $(CLIENT_PROGRAM) $(BENCH_PROGRAM) $(LIBRARY) ## build everything (CC=clang, SANITIZE=thread ...)
+all: $(STAGE_PROGRAMS) $(CLIENT_PROGRAM) $(BENCH_PROGRAM) $(LIBRARY) $(EXAMPLES) ## build everything (CC=clang, SANITIZE=thread ...)
 
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
@@ -150,6 +152,13 @@ $(BIN)/chatbench: $(call objects,$(filter-out $(MICRO_SOURCES),$(BENCH_SOURCES))
 $(MICRO_PROGRAMS): $(BUILD)/%: $(BUILD)/bench/%.o $(LIBRARY)
 	$(CC) $(LDFLAGS) -o $@ $^ $$(pkg-config --libs $(COMMON_LIBRARIES))
 
+examples: $(EXAMPLES) ## the bare I/O models of docs/examples, into build/plain/examples
+
+# Each stands alone: nothing of common/, and libevent where it is used.
+$(EXAMPLES): $(BUILD)/examples/%: $(BUILD)/docs/examples/%.o
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $$(pkg-config --libs libevent)
+
 # A test links only what it names: test_client_*.c have the client beside common/.
 $(UNIT_PROGRAMS): $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(UNIT_LIBRARY) \
                   $$(if $$(filter test_client_%,$$*),$(CLIENT_LIBRARY)) $(LIBRARY)
@@ -183,6 +192,9 @@ test: test-packages ## everything that must pass; installs what is missing
 	$(submake) -s -j$(JOBS) SANITIZE=address,undefined unit
 	$(call heading,Rules for the sources)
 	$(PYTHON) -m pytest -q tests/static
+	$(call heading,The examples and the client)
+	$(PYTHON) -m pytest -q tests/examples
+	$(PYTHON) -m pytest -q tests/client
 	$(call heading,The conformance suite itself)
 	$(submake) test-harness
 	$(call heading,Conformance of each stage: $(or $(STAGES),none yet))
