@@ -16,8 +16,8 @@
  *             I2  no call that may block is made under the mutex; one hold takes up a whole read.
  *             I3  a hold that may have changed something ends with server_turn(): all that changed is told to the
  *                 threads concerned.
- *             I4  a descriptor is closed by the keeper alone, after both threads have left: nobody else can be in a
- *                 call with its number, which the next accept may give out again.
+ *             I4  once threads know a descriptor, it is closed by the keeper alone, after both have left: nobody can be
+ *                 in a call with its number, which the next accept may give out again.
  * Threads.    As above; with --store sqlite the engine's thread, and the workers.
  */
 #include <errno.h>
@@ -47,9 +47,10 @@ enum {
     INTERRUPT_AGAIN_MS = 10,        /* see interrupt_readers() */
     SEND_TIMEOUT_MS = 100,          /* see connection_open() */
     CLIENT_STACK_BYTES = 256 << 10, /* the read buffer, and what parsing and the engine need */
-    THREADS_A_CLIENT = 2,
-    DESCRIPTORS_BESIDES = 16 /* standard streams, listener, store */
+    DESCRIPTORS_BESIDES = 16        /* standard streams, listener, store */
 };
+
+enum { WRITER, READER, THREADS_A_CLIENT };
 
 struct connection {
     struct server *server;
@@ -58,7 +59,7 @@ struct connection {
     struct connection *next, *previous; /* server->connections */
     struct connection *next_finished;   /* server->finished */
     pthread_t threads[THREADS_A_CLIENT];
-    int started, left;                  /* of the threads */
+    int started, left;                  /* of the threads; the writer is started first */
     pthread_cond_t may_read, may_write; /* with server->mutex */
     bool in_recv;                       /* the reader is in recv(2), or on the way */
     bool sent_fin;                      /* shutdown(SHUT_WR) was called */
@@ -149,11 +150,27 @@ static bool start_thread(struct connection *connection, void *(*run)(void *))
     return true;
 }
 
-/* With the mutex. L-6: with no thread for it the client is refused. The writer says so; without a writer, the close. */
+/* With the mutex. There is not even a writer to say that the client is refused. A socket that is new has room for it. */
+static void refuse_here(struct connection *connection)
+{
+    struct iovec iov;
+    ssize_t length = 0;
+
+    session_refuse(connection->session);
+    if (session_output(connection->session, &iov, 1, NULL) > 0) {
+        length = send(connection->fd, iov.iov_base, iov.iov_len, MSG_NOSIGNAL | MSG_DONTWAIT);
+        session_sent(connection->session, length > 0 ? (size_t)length : 0, clock_monotonic_ms());
+    }
+    (void)shutdown(connection->fd, SHUT_WR);
+}
+
+/* With the mutex. L-6: with no thread for it the client is refused, by its writer if there is one. */
 static bool start_threads(struct connection *connection)
 {
-    if (!start_thread(connection, writer_main))
+    if (!start_thread(connection, writer_main)) {
+        refuse_here(connection);
         return false;
+    }
     if (!start_thread(connection, reader_main))
         session_refuse(connection->session);
     return true;
@@ -379,7 +396,7 @@ static void connection_update(struct connection *connection)
         pthread_cond_signal(&connection->may_read);
 }
 
-/* With the mutex. I4: the only place where a connection's descriptor is closed. */
+/* With the mutex. The end of every connection that had threads (I4). */
 static void connection_close(struct connection *connection)
 {
     struct server *server = connection->server;
@@ -438,7 +455,7 @@ static bool interrupt_readers(struct server *server)
 
     for (struct connection *connection = server->connections; connection != NULL; connection = connection->next) {
         if (connection->in_recv && session_phase(connection->session) == SESSION_OPEN) {
-            pthread_kill(connection->threads[1], SIGUSR1);
+            pthread_kill(connection->threads[READER], SIGUSR1);
             again = true;
         }
     }

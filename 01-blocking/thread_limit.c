@@ -2,6 +2,7 @@
 #include "thread_limit.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <sys/resource.h>
 
 #include "base/log.h"
@@ -27,6 +28,24 @@ static uint64_t read_number(const char *path)
     return found == 1 ? number : UINT64_MAX;
 }
 
+/* What cgroups(7), version 2, allows: where containers and systemd set it. "max" is no number, and no limit. */
+static uint64_t threads_of_group(void)
+{
+    char line[512] = "", path[600];
+    FILE *file = fopen("/proc/self/cgroup", "re");
+
+    if (file == NULL)
+        return UINT64_MAX;
+    while (fgets(line, sizeof line, file) != NULL && strncmp(line, "0::", 3) != 0)
+        line[0] = '\0';
+    fclose(file);
+    line[strcspn(line, "\n")] = '\0';
+    if (line[0] == '\0')
+        return UINT64_MAX;
+    snprintf(path, sizeof path, "/sys/fs/cgroup%s/pids.max", line + 3);
+    return read_number(path);
+}
+
 static uint64_t threads_allowed(void)
 {
     uint64_t threads = smaller(read_number("/proc/sys/kernel/threads-max"), read_number("/proc/sys/kernel/pid_max"));
@@ -34,6 +53,7 @@ static uint64_t threads_allowed(void)
 
     /* A thread's stack and its guard page are two maps. */
     threads = smaller(threads, read_number("/proc/sys/vm/max_map_count") / 2);
+    threads = smaller(threads, threads_of_group());
     if (getrlimit(RLIMIT_NPROC, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
         threads = smaller(threads, limit.rlim_cur);
     return threads;

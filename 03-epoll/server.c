@@ -290,7 +290,7 @@ static void connection_update(struct server *server, struct connection *connecti
     read_later(server, connection);
 }
 
-/* The only place where a connection's descriptor is closed. */
+/* The end of every connection that had a session. */
 static void connection_close(struct server *server, struct connection *connection, bool reset)
 {
     static const struct linger abort_connection = {.l_onoff = 1, .l_linger = 0};

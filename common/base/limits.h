@@ -38,6 +38,10 @@
 /* A hub hands its requests over at the end of its turn, or when it has gathered this much. */
 #define HUB_BATCH_MAX_BYTES (256u << 10)
 
+/* Pushes over the outbox limit that are kept while it is not known whether the system took what was given to it last: a
+ * blocking send tells only when it returns. Past them the session is a slow consumer all the same (L-3). */
+#define OUTBOX_OVERSHOOT_BYTES (1u << 20)
+
 /* What a hub encodes in one turn before the stage gets to write: no outbox may pass its limit for the only reason that
  * a burst came at once. */
 #define HUB_TURN_ENCODE_BYTES (256u << 10)
@@ -63,7 +67,11 @@
 /* A stop is over within 5 s (L-7): after SHUTDOWN_BYE_MS the byes go out, whatever is still unanswered; after SHUTDOWN_MS
  * what is left is reset; the rest is for joining threads and closing the store. */
 #define SHUTDOWN_MS 4500
-#define SHUTDOWN_BYE_MS 3000
+#define SHUTDOWN_BYE_MS 2500
+
+/* What is read of one connection after a stop was asked for, if its socket does not become empty before: a peer that
+ * never stops sending must not hold up the stop. */
+#define SHUTDOWN_READ_MAX_BYTES (4u << 20)
 
 /* Text before HTTP is told apart (F-1). */
 #define HTTP_HEAD_MAX_BYTES 8192

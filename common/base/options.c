@@ -49,37 +49,41 @@ struct row {
 #define OUTBOX_LIMIT_MIN 65536
 #define OUTBOX_LIMIT_MAX (1u << 30)
 
+/* (Out of clang-format: it would make columns of it, wider than any screen.) */
+/* clang-format off */
 static const struct row rows[] = {
-    {"host",                                             ROW_TEXT,   "HOST",           FIELD(host),                                                  NO_LIMITS,              "127.0.0.1",                                                                                               "name or address to listen on, IPv4 or IPv6"},
-    {"port",                                             ROW_NUMBER, "PORT",           FIELD(port),                                                  0,                      65535,                                                                                                     "8000","port to listen on; 0: any free one"},
-    {"data",                                                  ROW_TEXT,                                                       "DIR",              FIELD(data),               NO_LIMITS,             "./chat-data",                                                                                               "directory of the database; made when missing"},
-    {"store",                                                  ROW_CHOICE,                                                      "sqlite|memory",           FIELD(store),   NO_LIMITS,   "sqlite",                                                                                                 "where the chat is kept"                 },
-    {"durability",                                                  ROW_CHOICE,                                                 "full|normal",      FIELD(durability),     NO_LIMITS,     "full",
+    {"host", ROW_TEXT, "HOST", FIELD(host), NO_LIMITS, "127.0.0.1", "name or address to listen on, IPv4 or IPv6"},
+    {"port", ROW_NUMBER, "PORT", FIELD(port), 0, 65535, "8000", "port to listen on; 0: any free one"},
+    {"data", ROW_TEXT, "DIR", FIELD(data), NO_LIMITS, "./chat-data",
+     "directory of the database; made when missing"},
+    {"store", ROW_CHOICE, "sqlite|memory", FIELD(store), NO_LIMITS, "sqlite", "where the chat is kept"},
+    {"durability", ROW_CHOICE, "full|normal", FIELD(durability), NO_LIMITS, "full",
      "what a power cut may take: nothing, or the last moments"},
-    {"password-cost",                                                  ROW_CHOICE,                                              "interactive|min",   FIELD(password_cost), NO_LIMITS, "interactive",
-     "cost of a password's hash; min is for tests"              },
-    {"max-connections",                                                  ROW_NUMBER,                                            "N", FIELD(max_connections),               1,               MAX_CONNECTIONS_MAX,                                                                                                         "10000",
+    {"password-cost", ROW_CHOICE, "interactive|min", FIELD(password_cost), NO_LIMITS, "interactive",
+     "cost of a password's hash; min is for tests"},
+    {"max-connections", ROW_NUMBER, "N", FIELD(max_connections), 1, MAX_CONNECTIONS_MAX, "10000",
      "connections served at once"},
-    {"login-timeout",                       ROW_SECONDS,                                 "SECONDS",                                   FIELD(login_timeout_ms),                                                              DURATION_MS,                                           "30",                                                                                           "time to log in"},
-    {"frame-timeout",                                  ROW_SECONDS,                                            "SECONDS",                                              FIELD(frame_timeout_ms),                                                              DURATION_MS,                                "30",
+    {"login-timeout", ROW_SECONDS, "SECONDS", FIELD(login_timeout_ms), DURATION_MS, "30", "time to log in"},
+    {"frame-timeout", ROW_SECONDS, "SECONDS", FIELD(frame_timeout_ms), DURATION_MS, "30",
      "time to complete a frame that was begun"},
-    {"idle-timeout",          ROW_SECONDS,                    "SECONDS",                       FIELD(idle_timeout_ms),                                                               DURATION_MS,                                                         "120",
+    {"idle-timeout", ROW_SECONDS, "SECONDS", FIELD(idle_timeout_ms), DURATION_MS, "120",
      "time after which a silent connection is closed"},
-    {"heartbeat",   ROW_SECONDS,             "SECONDS",                   FIELD(heartbeat_ms),                                                                  DURATION_MS,                                                                   "30",
+    {"heartbeat", ROW_SECONDS, "SECONDS", FIELD(heartbeat_ms), DURATION_MS, "30",
      "time after which a session hears from the server"},
-    {"lockout-window", ROW_SECONDS,           "SECONDS",            FIELD(lockout_window_ms),                                                             DURATION_MS,                                                                "1800",
+    {"lockout-window", ROW_SECONDS, "SECONDS", FIELD(lockout_window_ms), DURATION_MS, "1800",
      "time for which wrong passwords count"},
-    {"rate-limit",             ROW_NUMBER,                       "N",                            FIELD(rate_limit),                                                                  0,                                                               1000000,                                                                                                                            "200",
+    {"rate-limit", ROW_NUMBER, "N", FIELD(rate_limit), 0, 1000000, "200",
      "requests a second and connection; 0: no limit"},
-    {"outbox-limit",                                             ROW_NUMBER,                "BYTES",                                FIELD(outbox_limit),                                                                               OUTBOX_LIMIT_MIN,                                               OUTBOX_LIMIT_MAX,                                                                                                                                  "1048576",
+    {"outbox-limit", ROW_NUMBER, "BYTES", FIELD(outbox_limit), OUTBOX_LIMIT_MIN, OUTBOX_LIMIT_MAX, "1048576",
      "bytes that may wait for a peer that does not read"},
-    {"allow-origin",                                  ROW_ORIGIN,                                   "HOST[:PORT]",                              NO_FIELD,                                                                                          NO_LIMITS,                                                                                                   NULL,
+    {"allow-origin", ROW_ORIGIN, "HOST[:PORT]", NO_FIELD, NO_LIMITS, NULL,
      "also serve web pages from there; repeatable"},
-    {"threads",                                         ROW_THREADS,                                               "N",                                    FIELD(threads),                                                                                                1,                                                                                                              HUBS_MAX,                                                                                                                                                                    NULL,  "I/O threads (default: one a core)"},
-    {"log-level",                                                 ROW_CHOICE,                                                   "error|warn|info|debug",                                                               FIELD(log_level),NO_LIMITS,"info","least level to log"},
-    {"version",                                  ROW_VERSION,                                   NULL,NO_FIELD,                               NO_LIMITS,                                                                                                                                                    NULL,                                                                                                                                                                                                                                                                                                                                                                                                                        "print the version and exit"                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                         },
-    {"help",                                          ROW_HELP,                                           NULL,                                                                         NO_FIELD,                                                                           NO_LIMITS,NULL,"print this and exit"},
+    {"threads", ROW_THREADS, "N", FIELD(threads), 1, HUBS_MAX, NULL, "I/O threads (default: one a core)"},
+    {"log-level", ROW_CHOICE, "error|warn|info|debug", FIELD(log_level), NO_LIMITS, "info", "least level to log"},
+    {"version", ROW_VERSION, NULL, NO_FIELD, NO_LIMITS, NULL, "print the version and exit"},
+    {"help", ROW_HELP, NULL, NO_FIELD, NO_LIMITS, NULL, "print this and exit"},
 };
+/* clang-format on */
 
 #define ROW_COUNT (sizeof rows / sizeof rows[0])
 

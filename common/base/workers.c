@@ -49,14 +49,15 @@ static void do_job(struct worker_job *job)
     job->done(job);
 }
 
-/* Wait for the oldest job. NULL: there is none and will be none. */
+/* Wait for the oldest job. NULL: the stop has come. */
 static struct worker_job *wait_for_job(struct workers *workers)
 {
     struct worker_job *job;
 
     pthread_mutex_lock(&workers->lock);
-    while (!(job = take_job(workers)) && !workers->stopping)
+    while (!workers->stopping && !workers->first)
         pthread_cond_wait(&workers->changed, &workers->lock);
+    job = workers->stopping ? NULL : take_job(workers);
     pthread_mutex_unlock(&workers->lock);
     return job;
 }
@@ -179,14 +180,16 @@ bool workers_run_one(struct workers *workers)
 
 void workers_stop(struct workers *workers)
 {
+    struct worker_job *job;
+
     pthread_mutex_lock(&workers->lock);
     workers->stopping = true;
     pthread_cond_broadcast(&workers->changed);
     pthread_mutex_unlock(&workers->lock);
     while (workers->thread_count > 0)
         pthread_join(workers->threads[--workers->thread_count], NULL);
-    while (workers_run_one(workers)) /* I1: without threads, the queue is the caller's */
-        continue;
+    while ((job = take_job(workers))) /* I1; the queue is the caller's alone now */
+        job->done(job);
 }
 
 void workers_free(struct workers *workers)

@@ -2,7 +2,8 @@
  *
  * Idea.       Jobs wait in one bounded queue; half of the cores (at least one thread) take them in order, at low
  *             priority (setpriority(2)), so that hashing uses what the loops leave (A-10).
- * Invariants. I1  every job that was taken is done exactly once, also at the end.
+ * Invariants. I1  every job that was taken is done exactly once, also at the end; one that had not begun when the stop
+ *                 came is done without having been run.
  * Threads.    workers_submit() from any thread; `run` and then `done` are called on a worker's thread, without a lock.
  *             With no threads (tests), workers_run_one() runs them on the caller's.
  */
@@ -37,7 +38,8 @@ bool workers_submit(struct workers *workers, struct worker_job *job);
 /* Run the oldest job here and now; false: there was none. */
 bool workers_run_one(struct workers *workers);
 
-/* Finish the jobs that were taken (without threads: on the caller's), join the threads. Nothing is taken any more. */
+/* Finish the jobs that have begun, join the threads, and call `done` of the others without `run`: who waited for them is
+ * gone, and a stop must not take as long as the queue. Nothing is taken any more. */
 void workers_stop(struct workers *workers);
 
 /* After workers_stop(). */

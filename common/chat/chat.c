@@ -39,12 +39,17 @@ struct chat {
     atomic_uint quiet_hubs;
 };
 
-static void run_here(struct chat *chat)
+/* Returns whether the engine had to leave work. */
+static bool run_here(struct chat *chat)
 {
+    bool stuck;
+
     pthread_mutex_lock(&chat->run_mutex);
     while (engine_run(chat->engine))
         ;
+    stuck = engine_stuck(chat->engine);
     pthread_mutex_unlock(&chat->run_mutex);
+    return stuck;
 }
 
 static void signal_thread(struct chat *chat)
@@ -61,8 +66,8 @@ static void kick(void *arg)
 
     if (chat->threaded)
         signal_thread(chat);
-    else
-        run_here(chat);
+    else if (run_here(chat))
+        chat->inboxes.inboxes[0]->wake(chat->inboxes.inboxes[0]->wake_arg); /* some hub has to see to it: hub_turn() */
 }
 
 void chat_submit(struct chat *chat, struct engine_batch *batch)
@@ -78,9 +83,12 @@ bool chat_go_on(struct chat *chat)
 {
     bool stuck;
 
-    /* The engine's thread looks for itself, every ENGINE_WAIT_MS; and who holds the mutex is running it. */
-    if (chat->threaded || !engine_pending(chat->engine) || pthread_mutex_trylock(&chat->run_mutex) != 0)
+    /* The engine's thread looks for itself, every ENGINE_WAIT_MS. */
+    if (chat->threaded || !engine_pending(chat->engine))
         return false;
+    /* Somebody runs it, and may be about to find that it is stuck. */
+    if (pthread_mutex_trylock(&chat->run_mutex) != 0)
+        return true;
     while (engine_run(chat->engine))
         ;
     stuck = engine_stuck(chat->engine);

@@ -135,24 +135,20 @@ static void job_done(struct worker_job *worker)
 
 /* Starting. */
 
-static void results_push(struct engine *engine, struct password_job *job, enum password_outcome outcome)
-{
-    job->outcome = outcome;
-    engine_queue_result(engine, job);
-}
-
 static void job_start(struct engine *engine, struct password_job *job)
 {
     const struct user *user = model_user(&engine->model, job->user);
 
     if (job->attempt.verdict == LOCKOUT_REFUSED) {
-        results_push(engine, job, OUTCOME_REFUSED);
+        job->outcome = OUTCOME_REFUSED;
+        engine_queue_result(engine, job);
         return;
     }
     if (user != NULL)
         snprintf(job->known_hash, sizeof job->known_hash, "%s", user->password_hash);
+    job->outcome = OUTCOME_POOL_FULL; /* unless job_run() says otherwise: a stop gives it back as it is */
     if (!workers_submit(engine->config.workers, &job->worker))
-        results_push(engine, job, OUTCOME_POOL_FULL);
+        engine_queue_result(engine, job);
 }
 
 /* In the order in which they were made: `fresh` has the last one first. */

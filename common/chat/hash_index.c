@@ -44,6 +44,8 @@ bool hash_index_init(struct hash_index *index)
 {
     *index = (struct hash_index){.bucket_count = FIRST_SEGMENT_BUCKETS};
     index->segments[0] = calloc(FIRST_SEGMENT_BUCKETS, sizeof *index->segments[0]);
+    if (index->segments[0] == NULL)
+        index->bucket_count = 0; /* nothing to walk */
     return index->segments[0] != NULL;
 }
 

@@ -432,7 +432,7 @@ bool hub_drained(const struct hub *hub)
 
 static bool more_to_do(struct hub *hub)
 {
-    return hub->batch != NULL || (hub->ready_first != NULL && hub_may_take_up(hub));
+    return hub->batch != NULL || (hub->ready_first != NULL && !hub->retry && hub_may_take_up(hub));
 }
 
 void hub_turn(struct hub *hub, uint64_t now_ms)
@@ -454,6 +454,7 @@ void hub_turn(struct hub *hub, uint64_t now_ms)
     if (hub->draining)
         drain_step(hub);
     hub_submit(hub); /* ends of sessions that the stop brought */
+    hub->retry |= chat_go_on(hub->chat);
 }
 
 uint64_t hub_deadline(struct hub *hub)

@@ -223,7 +223,7 @@ void session_close(struct session *session, enum session_reason reason)
     session_update(session);
 }
 
-/* L-3 */
+/* L-3. From here on: FLUSH writes what is left, in SLOW_CONSUMER_FLUSH_MS or it is reset (hub->slow). */
 static void close_slow_consumer(struct session *session)
 {
     COUNTER_ADD(&session->hub->counters, slow_consumers_total, 1);
@@ -232,10 +232,16 @@ static void close_slow_consumer(struct session *session)
     session_say_bye(session);
 }
 
+/* When the system takes no more, and more than the limit waits. While a write is under way that cannot be known, nor may
+ * the outbox be trimmed; then what is pushed past the overshoot is dropped, and the end comes with session_sent(). */
 static void judge_slow_consumer(struct session *session)
 {
-    if (session->phase == SESSION_OPEN && session->reason != REASON_SLOW_CONSUMER && session->write_blocked &&
-        !session->outbox.borrowed && session->outbox.push_bytes > session->hub->options->outbox_limit)
+    size_t limit = session->hub->options->outbox_limit, pushes = session->outbox.push_bytes;
+
+    if (session->phase != SESSION_OPEN || session->reason == REASON_SLOW_CONSUMER)
+        return;
+    session->overflowed |= pushes > limit + OUTBOX_OVERSHOOT_BYTES;
+    if (!session->outbox.borrowed && (session->overflowed || (session->write_blocked && pushes > limit)))
         close_slow_consumer(session);
 }
 
@@ -343,6 +349,8 @@ void session_update(struct session *session)
 
 void session_append(struct session *session, struct block *block, uint32_t offset, uint32_t length, bool push)
 {
+    if (push && session->overflowed && session->reason != REASON_SLOW_CONSUMER)
+        return;
     if (!outbox_append(&session->outbox, block, offset, length, push)) {
         session_reset(session, REASON_NO_MEMORY);
         return;

@@ -80,6 +80,7 @@ struct session {
     bool end_submitted;           /* REQUEST_END is at the engine */
     bool reading;                 /* session_wants_read() as of the last session_update() */
     bool write_blocked;           /* the system did not take all of the last write */
+    bool overflowed;              /* pushes past the overshoot were dropped: a slow consumer, once that can be said */
     bool login_overdue;           /* the login timeout passed while a login was being checked (L-2) */
     bool frame_begun;             /* `input` begins with something incomplete (F-6) */
     bool held_for_barrier;        /* what is held back is a barrier, and waits for what is under way */
@@ -96,6 +97,7 @@ struct session {
     uint32_t group_capacity;
 
     struct buffer input; /* I3 */
+    size_t drain_bytes;  /* received since the stop was asked for */
     struct outbox outbox;
 
     uint64_t rate_refilled_ms;

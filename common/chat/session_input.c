@@ -128,6 +128,29 @@ static void receive_directly(struct session *session, char *bytes, size_t length
     session_update(session);
 }
 
+static void receive(struct session *session, void *bytes, size_t length)
+{
+    if (session->input.length == 0) {
+        receive_directly(session, bytes, length);
+        return;
+    }
+    buffer_append(&session->input, bytes, length);
+    if (session->input.failed)
+        session_reset(session, REASON_NO_MEMORY);
+    else
+        session_go_on(session);
+}
+
+/* L-7: a peer that never stops sending has had its share of the stop. */
+static void bound_draining(struct session *session, size_t length)
+{
+    session->drain_bytes += length;
+    if (session->drain_bytes > SHUTDOWN_READ_MAX_BYTES && !session->drained) {
+        session->drained = true;
+        session_update(session);
+    }
+}
+
 void session_receive(struct session *session, void *bytes, size_t length, uint64_t now_ms)
 {
     struct hub *hub = session->hub;
@@ -138,15 +161,9 @@ void session_receive(struct session *session, void *bytes, size_t length, uint64
     if (session->phase != SESSION_OPEN || session->reason != REASON_NONE || session->drained)
         return;
     hub_collect(hub); /* before anything is taken up */
-    if (session->input.length == 0) {
-        receive_directly(session, bytes, length);
-        return;
-    }
-    buffer_append(&session->input, bytes, length);
-    if (session->input.failed)
-        session_reset(session, REASON_NO_MEMORY);
-    else
-        session_go_on(session);
+    receive(session, bytes, length);
+    if (hub->draining)
+        bound_draining(session, length);
 }
 
 void session_end(struct session *session, enum session_end_cause cause, uint64_t now_ms)

@@ -75,7 +75,7 @@ def faults_of(item, texts):
 
 def is_whole_suite(session, config):
     option = config.option
-    narrowed = option.keyword or option.markexpr or option.rule or option.deselect or option.ignore or option.lf
+    narrowed = option.keyword or option.markexpr or option.rule or option.deselect or option.ignore or getattr(option, "lf", False)
     return not narrowed and [str(arg) for arg in session.config.args] == [str(config.rootpath)] or (
         not narrowed and all(Path(arg).resolve() == config.rootpath for arg in config.args))
 
