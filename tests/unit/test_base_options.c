@@ -8,8 +8,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "base/options.h"
 #include "base/limits.h"
+#include "base/options.h"
 
 #define WORDS_MAX 200
 

@@ -231,9 +231,12 @@ static void half_of_the_cores(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(without_threads_the_caller_runs_them_in_order), cmocka_unit_test(stop_gives_back_what_has_not_begun),
-        cmocka_unit_test(a_busy_worker_leaves_the_queue_bounded),        cmocka_unit_test(every_job_is_done_once),
-        cmocka_unit_test(workers_take_no_signals_and_little_time),       cmocka_unit_test(half_of_the_cores),
+        cmocka_unit_test(without_threads_the_caller_runs_them_in_order),
+        cmocka_unit_test(stop_gives_back_what_has_not_begun),
+        cmocka_unit_test(a_busy_worker_leaves_the_queue_bounded),
+        cmocka_unit_test(every_job_is_done_once),
+        cmocka_unit_test(workers_take_no_signals_and_little_time),
+        cmocka_unit_test(half_of_the_cores),
     };
 
     sem_init(&gate, 0, 0);
