@@ -21,7 +21,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { BUFFER_BYTES = 16384, PAUSE_US = 100000 };
+enum { BUFFER_BYTES = 65536, PAUSE_US = 100000 };
 
 struct connection {
     int fd;

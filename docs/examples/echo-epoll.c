@@ -19,7 +19,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { BUFFER_BYTES = 16384, EVENTS_MAX = 64, PAUSE_MS = 100 };
+enum { BUFFER_BYTES = 65536, EVENTS_MAX = 64, PAUSE_MS = 100 };
 
 struct connection {
     int fd;

@@ -6,9 +6,9 @@
  * Invariants. I1  with OUTPUT_MAX bytes or more waiting, nothing is read until all are written: no buffer of libevent
  *                 has a bound by itself, and a peer that does not read would fill the memory.
  *             I2  after a FIN, what waits is still written, and then the connection is freed.
- * Missing.    A bufferevent goes to epoll_ctl(2) around every write, and copies what it is given. A chat that sends one
- *             message to many keeps its own output, and has plain events. Timeouts, a stop that loses nothing, IPv6:
- *             04-libevent/server.c.
+ * Missing.    What waits is the library's here. A chat has limits and deadlines for it, so it lends its output to the
+ *             library by reference, and closes nothing in a callback. Timeouts, a stop that loses nothing, IPv6. All of
+ *             it: 04-libevent/server.c.
  */
 #include <err.h>
 #include <event2/buffer.h>

@@ -19,7 +19,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { BUFFER_BYTES = 16384, PAUSE_US = 100000 };
+enum { BUFFER_BYTES = 65536, PAUSE_US = 100000 };
 
 static struct connection {
     size_t length, sent; /* of the buffer: what was read, and how much of it is written */

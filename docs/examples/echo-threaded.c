@@ -8,7 +8,7 @@
  *             I3  the pipe has whole descriptors only: writes of up to PIPE_BUF bytes are not divided (pipe(7)).
  *             I4  as in echo-libevent.c: nothing is read with OUTPUT_MAX bytes waiting, nothing is lost after a FIN.
  * Missing.    A chat's connections write to each other, over threads: queues, a lock for what is shared, names for
- *             connections that may be gone. Timeouts, a stop that loses nothing, IPv6: 05-threaded/server.c.
+ *             connections that may be gone. Timeouts, a stop that loses nothing: 05-threaded/io_thread.c, server.c.
  */
 #include <err.h>
 #include <event2/buffer.h>

@@ -13,6 +13,7 @@ import resource
 import select
 import shlex
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -274,3 +275,53 @@ def test_select_refuses_what_no_set_can_hold():
     until(lambda: echo.descriptors() < 50, "descriptors are still open")
     echo.serves()
     echo.close()
+
+
+# ---- docs/examples/README.md: the commands show what it says that they show
+
+README = (ROOT / "docs/examples/README.md").read_text(encoding="utf-8")
+COMMANDS = {model: line for line, model in re.findall(r"^(strace .*/echo-(\w+)) 8000$", README, re.MULTILINE)}
+CLIENT = re.search(r"^python3 -c '(.*?)'$", README, re.MULTILINE | re.DOTALL)[1]
+TAKEN = r'sendto\(\d+, "xxxx"\.\.\., 65536, MSG_NOSIGNAL, NULL, 0\) += (?:(?!65536\n)\d+|-1 EAGAIN.*)\n'
+SHORT = {       # of what strace shows until the client waits for Enter
+    "blocking": r'sendto\(\d+, "xxxx"\.\.\., 65536, MSG_NOSIGNAL, NULL, 0$',
+    "select": TAKEN + r"pselect6\(5, \[3\], \[4\]",
+    "epoll": TAKEN + r"epoll_ctl\(.*events=EPOLLOUT,",
+    "libevent": r"epoll_ctl\(.*events=EPOLLOUT,",
+    "threaded": r"(?:.*readv.*\n){8}",        # more than a write takes
+}
+
+
+def can_trace():
+    return subprocess.run(["strace", "true"], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.skipif(not can_trace(), reason="strace may not trace here")
+@pytest.mark.parametrize("model", MODELS)
+def test_the_readme_shows_what_happens(model, tmp_path):
+    trace = tmp_path / "trace"
+    with open(trace, "wb") as file:
+        server = subprocess.Popen([*shlex.split(COMMANDS[model]), "0"], cwd=ROOT, stdout=subprocess.PIPE, stderr=file)
+    port = server.stdout.readline().decode().rpartition(":")[2].strip()
+    pid = int(Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()[0])
+    client = subprocess.Popen(["python3", "-c", CLIENT.replace("8000", port)], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, text=True)
+    try:
+        assert [client.stdout.readline() for _ in range(2)] == ["b'he'\n", "b'llo'\n"]
+        until(lambda: os.read(client.stdout.fileno(), 1) == b":", "the client does not wait for Enter")
+        seen = trace.read_text()
+        assert re.search(r'"?he", .*\) += 2\n', seen) and re.search(r'"?llo", .*\) += 3\n', seen)
+        assert re.search(SHORT[model], seen), seen[-2000:]
+        if model == "blocking":
+            os.kill(pid, signal.SIGSTOP)
+            os.kill(pid, signal.SIGCONT)
+            resumed = re.compile(r"sendto resumed.*\) += (?!65536\n)\d+\n")
+            until(lambda: resumed.search(trace.read_text()), "no partial write")
+        assert re.fullmatch(r" \d+ came back\n", client.communicate("\n", timeout=DEADLINE_S)[0])
+        if "writev" in COMMANDS[model]:
+            written = trace.read_text()[len(seen):]
+            assert re.search(r"writev.*iov_len=\d+\}, .* = 16384\n", written), written[:2000]
+    finally:
+        client.kill()
+        os.kill(pid, signal.SIGKILL)
+        server.wait()
