@@ -301,8 +301,8 @@ static void thread_stop(struct io_thread *thread)
     event_del(thread->hand_over_event);
     thread->draining = true;
     hub_drain(thread->hub, thread->now_ms);
-    LIST_FOREACH(connection, &thread->connections, siblings)
-    {
+    for (connection = LIST_FIRST(&thread->connections); connection != NULL;
+         connection = LIST_NEXT(connection, siblings)) {
         connection->readable = true;
         make_ready(thread, connection);
     }

@@ -1,6 +1,7 @@
 /* watch.c - see watch.h. */
 #include "watch.h"
 
+#include <errno.h>
 #include <stddef.h>
 
 struct event_base *watch_base_new(void)
@@ -11,8 +12,10 @@ struct event_base *watch_base_new(void)
     if (config == NULL)
         return NULL;
     if (event_config_require_features(config, EV_FEATURE_ET) == 0 &&
-        event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK) == 0)
+        event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK) == 0) {
+        errno = ENOTSUP; /* unless a call knows better */
         base = event_base_new_with_config(config);
+    }
     event_config_free(config);
     return base;
 }

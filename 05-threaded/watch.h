@@ -8,8 +8,8 @@
 
 #include <event2/event.h>
 
-/* A base that tells of edges (EV_FEATURE_ET). NULL: no memory, or the system has nothing of the kind: where libevent has
- * only select(2) or poll(2), it would take EV_ET and be level-triggered all the same. */
+/* A base that tells of edges (EV_FEATURE_ET). NULL: errno tells. Not asked for, edges might be none: where libevent has
+ * only select(2) or poll(2), it takes EV_ET and is level-triggered all the same. */
 struct event_base *watch_base_new(void);
 
 /* Call back `arg` at each of `events`, until event_free(). NULL: errno tells. */
