@@ -37,7 +37,8 @@ class Echo:
     """A running example."""
 
     def __init__(self, model):
-        self.process = subprocess.Popen([PROGRAMS / f"echo-{model}", "0"], stdout=subprocess.PIPE)
+        self.process = subprocess.Popen([PROGRAMS / f"echo-{model}", "0"], stdout=subprocess.PIPE,
+                                        env={**os.environ, "TSAN_OPTIONS": "halt_on_error=1"})
         assert select.select([self.process.stdout], [], [], DEADLINE_S)[0], "it does not say that it listens"
         line = self.process.stdout.readline().decode()
         match = re.fullmatch(r"listening on 127\.0\.0\.1:(\d+)\n", line)
@@ -222,6 +223,20 @@ def test_resets_in_the_middle(echo):
         until(lambda: echo.descriptors() <= before, "descriptors of connections that were reset are still open")
         assert echoed(stays, b"two") == b"two"
     echo.serves()
+
+
+def test_peers_that_are_gone_before_their_answer(echo):
+    """After data, FIN and reset, the data can be read, and writing is EPIPE: that is where SIGPIPE comes from."""
+    echo.process.send_signal(signal.SIGSTOP)
+    for _ in range(5):
+        client = echo.connect()
+        client.sendall(b"good bye")
+        client.shutdown(socket.SHUT_WR)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
+        client.close()
+    echo.process.send_signal(signal.SIGCONT)
+    echo.serves()
+    assert echo.process.poll() is None
 
 
 def test_no_descriptors_left(echo):
