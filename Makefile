@@ -107,7 +107,7 @@ objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 .SECONDARY:
 .SECONDEXPANSION:
 .PHONY: help all examples run test unit conformance valgrind micro instructions diff format lint clean install-packages \
-        run-packages test-packages test-build test-harness test-stages conformance-table always
+        run-packages test-packages test-build test-harness test-stages test-sanitized conformance-table always
 
 help: ## this list
 	@echo 'make TARGET [VARIABLE=...]; the variables stand at the top of the Makefile'
@@ -179,6 +179,7 @@ run: run-packages ## build, and start STAGE (05-threaded) with ARGS; installs wh
 
 # ---- Test -----------------------------------------------------------------------------------------------------------
 
+comma := ,
 heading = @printf '\n== %s\n' '$(1)'
 submake = @$(MAKE) --no-print-directory
 
@@ -199,6 +200,12 @@ test: test-packages ## everything that must pass; installs what is missing
 	$(submake) test-harness
 	$(call heading,Conformance of each stage: $(or $(STAGES),none yet))
 	$(submake) -j$(JOBS) --output-sync=target test-stages
+	$(call heading,The same under AddressSanitizer and UndefinedBehaviorSanitizer$(comma) and ThreadSanitizer)
+	$(submake) -s -j$(JOBS) SANITIZE=address,undefined all
+	$(submake) -s -j$(JOBS) SANITIZE=thread all
+	$(submake) -j$(JOBS) --output-sync=target test-sanitized
+	$(call heading,The suite on a server that is not ours)
+	$(PYTHON) -m pytest -q tests/conformance --server "$(PYTHON) docs/examples/server.py"
 	$(PYTHON) tests/conformance/table.py $(STAGES:%=$(BUILD)/ledger/%.json)
 	$(call heading,All passed)
 
@@ -220,6 +227,13 @@ test-stages: $(STAGES:%=test-stage-%)
 $(STAGES:%=test-stage-%): test-stage-%: $(BIN)/%
 	@mkdir -p $(BUILD)/ledger
 	$(PYTHON) -m pytest -q tests/conformance $(call conformance_of,$*) --ledger $(BUILD)/ledger/$*.json
+
+# Races are looked for where there are threads to race; what else threads share, the engine and the workers, is the same
+# in every stage. `make SANITIZE=thread test-stages` takes them all.
+test-sanitized: $(STAGES:%=test-asan-%) $(patsubst %,test-tsan-%,$(filter 01-% 05-%,$(STAGES)))
+
+test-asan-% test-tsan-%: always
+	$(PYTHON) -m pytest -q tests/conformance --slow-factor 3 --server "build/$(word 2,$(subst -, ,$@))/bin/$*"
 
 conformance-table: $(STAGES:%=test-stage-%) ## run the suite on every stage, and write docs/conformance.md
 	$(PYTHON) tests/conformance/table.py --markdown $(STAGES:%=$(BUILD)/ledger/%.json) >docs/conformance.md
@@ -269,7 +283,7 @@ clean: ## remove bin/ and build/
 # ---- What the machine must have -------------------------------------------------------------------------------------
 
 BUILD_PACKAGES := gcc libc6-dev make pkg-config libevent-dev libsodium-dev libsqlite3-dev libjansson-dev zlib1g-dev \
-                  uthash-dev libedit-dev
+                  libedit-dev
 TEST_PACKAGES  := clang libclang-rt-14-dev clang-format clang-tidy libcmocka-dev valgrind python3 python3-pytest \
                   strace gdb
 

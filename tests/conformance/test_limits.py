@@ -296,7 +296,7 @@ def first_frame(client):
 @rule("L-6", "L-9")
 def test_at_most_64_refused_ones_linger(start_server, connect):
     """A hundred are refused that neither read nor close. 64 of them keep a descriptor, for 2 s at most; all get an
-    end, and the first ones a bye."""
+    end, and 64 of them a bye (which ones, is not said where several threads take them in)."""
     server = start_server("--max-connections", "1")
     first = connect(server)
     first.ok("ping")
@@ -308,7 +308,7 @@ def test_at_most_64_refused_ones_linger(start_server, connect):
     assert descriptors(server) <= before + 64
     eventually(lambda: descriptors(server), lambda count: count <= before, LINGER_S + SLACK_S)
     frames = [client.read_frame() for client in refused]
-    assert all(frame and frame["reason"] == "server_full" for frame in frames[:64])
+    assert [frame["reason"] for frame in frames if frame].count("server_full") >= 64
     first.ok("ping")
 
 
@@ -693,7 +693,10 @@ def slow_disk(tmp_path, leave_out, start_server):
     switch, source, library = tmp_path / "slow", tmp_path / "slow.c", tmp_path / "slow.so"
     source.write_text(SLOW_FLUSH_C % (switch, SLOW_FLUSH_S * 1e6))
     subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
-    server = start_server("--store", "sqlite", "--durability", "full", env={"LD_PRELOAD": str(library)})
+    server = start_server("--store", "sqlite", "--durability", "full", env={
+        "LD_PRELOAD": str(library),
+        # A sanitizer's build wants to come first, but need not (its runtime's own message names this way out).
+        "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"})
     server.begin = switch.touch
     return server
 
