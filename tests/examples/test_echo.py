@@ -292,6 +292,19 @@ def test_select_refuses_what_no_set_can_hold():
     echo.close()
 
 
+def test_both_io_threads_have_connections():
+    echo = Echo("threaded")
+    clients = [echo.connect() for _ in range(10)]
+    for client in clients:
+        assert echoed(client, b"hello") == b"hello"
+    infos = [info.read_text() for info in Path(f"/proc/{echo.process.pid}/fdinfo").iterdir()]
+    watched = [info.count("tfd:") for info in infos if "tfd:" in info]
+    assert watched == [1 + 5, 1 + 5], "not the pipe and half of the connections each"
+    for client in clients:
+        client.close()
+    echo.close()
+
+
 # ---- docs/examples/README.md: the commands show what it says that they show
 
 README = (ROOT / "docs/examples/README.md").read_text(encoding="utf-8")
@@ -321,9 +334,12 @@ def test_the_readme_shows_what_happens(model, tmp_path):
     pid = int(Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()[0])
     client = subprocess.Popen(["python3", "-c", CLIENT.replace("8000", port)], stdin=subprocess.PIPE,
                               stdout=subprocess.PIPE, text=True)
+    deadline = threading.Timer(DEADLINE_S, client.kill)
+    deadline.start()
     try:
         assert [client.stdout.readline() for _ in range(2)] == ["b'he'\n", "b'llo'\n"]
-        until(lambda: os.read(client.stdout.fileno(), 1) == b":", "the client does not wait for Enter")
+        said = "".join(iter(lambda: client.stdout.read(1), ":"))
+        sent = re.fullmatch(r"(\d+) sent, none read. Enter", said)[1]
         seen = trace.read_text()
         assert re.search(r'"?he", .*\) += 2\n', seen) and re.search(r'"?llo", .*\) += 3\n', seen)
         assert re.search(SHORT[model], seen), seen[-2000:]
@@ -332,11 +348,14 @@ def test_the_readme_shows_what_happens(model, tmp_path):
             os.kill(pid, signal.SIGCONT)
             resumed = re.compile(r"sendto resumed.*\) += (?!65536\n)\d+\n")
             until(lambda: resumed.search(trace.read_text()), "no partial write")
-        assert re.fullmatch(r" \d+ came back\n", client.communicate("\n", timeout=DEADLINE_S)[0])
+        client.stdin.write("\n")
+        client.stdin.close()
+        assert client.stdout.read() == f" {sent} came back\n"
         if "writev" in COMMANDS[model]:
             written = trace.read_text()[len(seen):]
             assert re.search(r"writev.*iov_len=\d+\}, .* = 16384\n", written), written[:2000]
     finally:
+        deadline.cancel()
         client.kill()
         os.kill(pid, signal.SIGKILL)
         server.wait()
