@@ -63,8 +63,10 @@ static bool users_reserve(struct model *model, uint32_t number)
         return true;
     while (capacity <= number)
         capacity *= 2;
+    if (capacity > UINT32_MAX)
+        return false;
     users = realloc(model->users, capacity * sizeof(struct user *));
-    if (users == NULL || capacity > UINT32_MAX)
+    if (users == NULL)
         return false;
     memset(users + model->user_capacity, 0, (capacity - model->user_capacity) * sizeof(struct user *));
     model->users = users;
@@ -195,10 +197,20 @@ void user_remove_request(struct user *user, struct journal *journal, struct frie
 /* A handle passes through the journal as a pointer does. */
 _Static_assert(sizeof(void *) >= sizeof(session_handle), "a session handle fits a pointer");
 
+static void *handle_pointer(session_handle session)
+{
+    return (void *)(uintptr_t)session; /* NOLINT(performance-no-int-to-ptr): nothing is read or written through it */
+}
+
+static session_handle pointer_handle(void *pointer)
+{
+    return (session_handle)(uintptr_t)pointer;
+}
+
 static void attach(void *user_, void *session_)
 {
     struct user *user = user_;
-    session_handle session = (session_handle)(uintptr_t)session_;
+    session_handle session = pointer_handle(session_);
 
     user->sessions[user->session_count++] = session;
     for (uint32_t i = 0; i < user->groups.count; i++)
@@ -209,7 +221,7 @@ static void attach(void *user_, void *session_)
 static void detach(void *user_, void *session_)
 {
     struct user *user = user_;
-    session_handle session = (session_handle)(uintptr_t)session_;
+    session_handle session = pointer_handle(session_);
     uint32_t at = 0;
 
     while (user->sessions[at] != session)
@@ -228,13 +240,13 @@ bool user_attach(struct user *user, struct journal *journal, session_handle sess
     while ((group = user_group_next(user, &at)) != NULL)
         if (!group_count_begin(group))
             return false;
-    journal_call(journal, detach, user, (void *)(uintptr_t)session);
-    attach(user, (void *)(uintptr_t)session);
+    journal_call(journal, detach, user, handle_pointer(session));
+    attach(user, handle_pointer(session));
     return true;
 }
 
 void user_detach(struct user *user, struct journal *journal, session_handle session)
 {
-    journal_call(journal, attach, user, (void *)(uintptr_t)session);
-    detach(user, (void *)(uintptr_t)session);
+    journal_call(journal, attach, user, handle_pointer(session));
+    detach(user, handle_pointer(session));
 }
