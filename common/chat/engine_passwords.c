@@ -359,5 +359,5 @@ void passwords_wipe(struct engine_request *request)
 void passwords_free(struct engine *engine)
 {
     while (!links_empty(&engine->jobs))
-        job_free(LINK_OWNER(engine->jobs.next, struct password_job, all));
+        job_free(LINK_OWNER(links_take_first(&engine->jobs), struct password_job, all));
 }

@@ -58,6 +58,7 @@ void hash_index_fini(struct hash_index *index)
 
 static bool segment_provide(struct hash_index *index, unsigned segment)
 {
+    assert(segment > 0); /* hash_index_init() made that one */
     if (segment >= HASH_INDEX_SEGMENTS)
         return false;
     if (index->segments[segment] == NULL)

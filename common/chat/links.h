@@ -50,4 +50,15 @@ static inline void link_remove(struct link *link)
     link->next = link->previous = NULL;
 }
 
+/* Remove the first of a ring that is not empty. */
+static inline struct link *links_take_first(struct link *head)
+{
+    struct link *first = head->next;
+
+    head->next = first->next;
+    first->next->previous = head;
+    first->next = first->previous = NULL;
+    return first;
+}
+
 #endif

@@ -38,12 +38,8 @@ bool model_init(struct model *model)
 
 static void user_free(struct user *user)
 {
-    while (!links_empty(&user->requests)) {
-        struct link *link = user->requests.next;
-
-        link_remove(link);
-        free(LINK_OWNER(link, struct friend_request, link));
-    }
+    while (!links_empty(&user->requests))
+        free(LINK_OWNER(links_take_first(&user->requests), struct friend_request, link));
     names_fini(&user->friends);
     names_fini(&user->groups);
     free(user->profile);

@@ -104,6 +104,7 @@ static bool reserve_range(struct outbox *outbox)
     if (outbox->first + outbox->count < outbox->capacity)
         return true;
     if (outbox->first > outbox->count) {
+        assert(outbox->ranges != NULL); /* there were some before the first */
         memmove(outbox->ranges, outbox_range(outbox, 0), outbox->count * sizeof *outbox->ranges);
         outbox->first = 0;
         return true;
@@ -155,6 +156,7 @@ static void outbox_compact(struct outbox *outbox)
 bool outbox_append(struct outbox *outbox, struct block *block, uint32_t offset, uint32_t length, bool push)
 {
     struct range *last = outbox->count > 0 ? outbox_range(outbox, outbox->count - 1) : NULL;
+    bool other_block;
 
     if (last != NULL && last->block == block && last->offset + last->length == offset && last->push == push) {
         last->length += length;
@@ -163,9 +165,10 @@ bool outbox_append(struct outbox *outbox, struct block *block, uint32_t offset, 
     }
     if (!outbox->borrowed && ranges_pin_too_much(outbox))
         outbox_compact(outbox);
+    other_block = outbox->count == 0 || outbox_range(outbox, outbox->count - 1)->block != block;
     if (!reserve_range(outbox))
         return false;
-    if (outbox->count == 0 || outbox_range(outbox, outbox->count - 1)->block != block)
+    if (other_block)
         outbox->shared_blocks++;
     last = outbox_range(outbox, outbox->count++);
     *last = (struct range){block, offset, length, 0, push};

@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* What malloc() adds to a block: its head, and the rounding. */
-#define ALLOCATION_BYTES 16
+#define ALLOCATION_BYTES 16ul
 
 #define RING_CAPACITY_MIN 8 /* a power of two, like every capacity */
 
@@ -239,14 +239,14 @@ static void list_append(struct memory_messages *m, struct memory_message *messag
 
 static void list_drop(struct memory_messages *m, struct memory_message *message)
 {
-    if (message->older)
-        message->older->newer = message->newer;
-    else
+    if (m->oldest == message)
         m->oldest = message->newer;
-    if (message->newer)
-        message->newer->older = message->older;
     else
+        message->older->newer = message->newer;
+    if (m->newest == message)
         m->newest = message->older;
+    else
+        message->newer->older = message->older;
 }
 
 void memory_message_drop(struct memory_messages *m, struct memory_message *message)
@@ -305,6 +305,7 @@ bool memory_message_add(struct memory_messages *m, const struct store_message *c
 void memory_conversation_drop(struct memory_messages *m, struct memory_conversation *conversation, uint64_t count)
 {
     for (; count > 0; count--)
+        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it does not see that `first` is another one after each */
         memory_message_drop(m, memory_ring_at(conversation, conversation->first)->message);
 }
 

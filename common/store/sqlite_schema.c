@@ -103,8 +103,10 @@ static bool ask(struct sqlite_store *store, const char *sql, int64_t *number, ch
     sqlite3_stmt *statement;
     bool answered;
 
-    if (sqlite3_prepare_v2(store->database, sql, -1, &statement, NULL) != SQLITE_OK)
-        return sqlite_failed(store, sql);
+    if (sqlite3_prepare_v2(store->database, sql, -1, &statement, NULL) != SQLITE_OK) {
+        sqlite_failed(store, sql);
+        return false;
+    }
     answered = sqlite3_step(statement) == SQLITE_ROW;
     if (answered) {
         const unsigned char *column = sqlite3_column_text(statement, 0);
