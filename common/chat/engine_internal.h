@@ -28,7 +28,7 @@
 #include "wire/json_writer.h"
 
 /* Journal entries that one request or job can need: a few changes of the model. */
-#define ENGINE_STEP_ENTRIES (4 * MODEL_CHANGE_ENTRIES)
+enum { ENGINE_STEP_ENTRIES = 4 * MODEL_CHANGE_ENTRIES };
 
 struct password_job;
 

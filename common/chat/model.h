@@ -188,7 +188,7 @@ void user_detach(struct user *user, struct journal *journal, session_handle sess
 /* With both members, marks 0. `low` has the lower number, or is `high`. */
 struct conversation *model_add_private(struct model *model, struct journal *journal, uint32_t number, struct user *low,
                                        struct user *high);
-struct group *model_add_group(struct model *model, struct journal *journal, const struct store_group *group);
+struct group *model_add_group(struct model *model, struct journal *journal, const struct store_group *from);
 void model_dismiss_group(struct model *model, struct journal *journal, struct group *group);
 
 struct membership *model_join(struct model *model, struct journal *journal, struct user *user, struct group *group,
