@@ -48,7 +48,7 @@ struct world *world_new(unsigned hubs)
 
     assert_non_null(world);
     assert_true(password_init());
-    world->options.lockout_window_ms = 1800 * 1000;
+    world->options.lockout_window_ms = 1800000;
     world->options.password_cost = OPTION_PASSWORD_MIN;
     world->clock = (struct clock){world_monotonic_ms, world_unix_ms, world};
     world->monotonic_ms = 5000;

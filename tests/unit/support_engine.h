@@ -82,7 +82,7 @@ struct client *world_login(struct world *world, unsigned hub, const char *name);
 /* Take up a request; a malformed one fails the test. %-directives are filled in. */
 void client_send(struct world *world, struct client *client, uint16_t cmd, const char *json, ...)
     __attribute__((format(printf, 4, 5)));
-void client_send_answered(struct world *world, struct client *client, const char *reply);
+void client_send_answered(struct world *world, struct client *client, const char *text);
 void client_end(struct world *world, struct client *client);
 
 /* Submit what was sent, and run the engine, without the workers; deliver what it posted. */

@@ -309,7 +309,7 @@ void peer_reads(struct peer *peer, size_t bytes)
 void peer_ask(struct peer *peer, uint16_t cmd, const char *json)
 {
     uint32_t seq = peer_send(peer, cmd, "%s", json);
-    struct message message;
+    struct message message = {.json = ""};
 
     stage_run(peer->stage);
     do
@@ -360,7 +360,7 @@ void peer_expect(struct peer *peer, uint16_t cmd, uint32_t seq, const char *text
 
     if (!peer_next(peer, &message))
         fail_msg("%s:%d: expected %04x with %s, and got nothing", file, line, cmd, text);
-    if (message.cmd != cmd || message.seq != seq || strstr(message.json, text) == NULL)
+    else if (message.cmd != cmd || message.seq != seq || strstr(message.json, text) == NULL)
         fail_msg("%s:%d: expected %04x seq %u with %s, and got %04x seq %u: %.200s", file, line, cmd, seq, text,
                  message.cmd, message.seq, message.json);
 }

@@ -24,7 +24,7 @@ static struct thing *find(const struct hash_index *index, uint64_t hash, uint64_
     return NULL;
 }
 
-enum { THINGS = 20000 };
+enum { THINGS = 20000, ROUNDS = 5 * THINGS };
 
 /* `collide`: so many keys share a hash. */
 static void check_index(uint64_t collide)
@@ -35,7 +35,7 @@ static void check_index(uint64_t collide)
     size_t count = 0, walked = 0;
 
     assert_true(hash_index_init(&index));
-    for (uint64_t round = 0; round < 5 * THINGS; round++) {
+    for (uint64_t round = 0; round < ROUNDS; round++) {
         struct thing *thing = &things[support_random(&random, THINGS)];
         uint64_t hash = (uint64_t)(thing - things) / collide * 0x9E3779B97F4A7C15u;
 

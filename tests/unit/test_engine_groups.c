@@ -185,6 +185,7 @@ static void test_members_are_bounded(void **state)
     struct journal journal = {0};
     struct group *group;
     const char *got;
+    enum { CHANGES_ENTRIES = 2 * MODEL_CHANGE_ENTRIES }; /* a user and a membership */
 
     (void)state;
     client_asks(world, a, CMD_GROUP_CREATE, "{\"group\":\"tea\"}", "< group_create " OK);
@@ -195,7 +196,7 @@ static void test_members_are_bounded(void **state)
         char name[16];
 
         snprintf(name, sizeof name, "m%05u", i);
-        assert_true(journal_reserve(&journal, 2 * MODEL_CHANGE_ENTRIES));
+        assert_true(journal_reserve(&journal, CHANGES_ENTRIES));
         user = model_add_user(model, &journal, model->user_count + 1, slice_of(name), slice_of("x"), &profile);
         assert_non_null(model_join(model, &journal, user, group, 0, 0));
         journal_commit(&journal);

@@ -184,7 +184,7 @@ static void test_history_that_fits(void **state)
     (void)state;
     for (size_t i = 0; i < 8192; i++)
         memcpy(&text[i * 2], "\\b", 2); /* is written as \u0008: six bytes each */
-    text[2 * 8192] = '\0';
+    text[sizeof text - 1] = '\0';
     client_send(world, a, CMD_GROUP_CREATE, "{\"group\":\"tea\"}");
     for (int i = 0; i < 9; i++)
         client_send(world, a, CMD_GROUP_CHAT, "{\"group\":\"tea\",\"text\":\"%s\"}", text);

@@ -6,7 +6,7 @@
 #include <sqlite3.h>
 #include <stdio.h>
 
-enum { FEW = 1000, MANY = 10000 };
+enum { FEW = 1000, MANY = 10000, ABOVE_ALL = 2 * MANY /* sequences of the two */ };
 
 static char directory[SUPPORT_PATH_BYTES];
 static struct store *store;
@@ -148,7 +148,7 @@ static void ask_find(uint32_t conversation, uint64_t count)
 
 static void send_one(uint32_t conversation, uint64_t count)
 {
-    assert_true(support_message_commit(store, conversation, 1, count + 1, count + 1, 2 * MANY + count, "new", "t"));
+    assert_true(support_message_commit(store, conversation, 1, count + 1, count + 1, ABOVE_ALL + count, "new", "t"));
 }
 
 static void remove_group(uint32_t conversation, uint64_t count)
