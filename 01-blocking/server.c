@@ -45,7 +45,7 @@ enum {
     IOV_MAX_PIECES = 64,            /* a write */
     ACCEPT_PAUSE_MS = 1000,         /* without a free descriptor; a close ends it earlier */
     INTERRUPT_AGAIN_MS = 10,        /* see interrupt_readers() */
-    SEND_TIMEOUT_MS = 100,          /* see connection_open() */
+    SEND_TIMEOUT_US = 100 * 1000,   /* see connection_open() */
     CLIENT_STACK_BYTES = 256 << 10, /* the read buffer, and what parsing and the engine need */
     DESCRIPTORS_BESIDES = 16        /* standard streams, listener, store */
 };
@@ -198,7 +198,7 @@ static void connection_open(struct server *server, int fd, const struct sockaddr
 {
     /* A send to a peer that does not read returns after this time with what was taken, so that the session hears of it
      * (L-3, L-10) although the call blocks. */
-    static const struct timeval send_timeout = {.tv_usec = SEND_TIMEOUT_MS * 1000};
+    static const struct timeval send_timeout = {.tv_usec = SEND_TIMEOUT_US};
     struct connection *connection = calloc(1, sizeof *connection);
 
     if (connection == NULL) {
@@ -358,7 +358,7 @@ static void *writer_main(void *arg)
 
 /* With the mutex. Make both threads leave, whatever they wait in: a call that blocks returns when its socket is shut. A
  * FIN must not come before a reset: the peer would take it for an orderly end. A sender that is left waiting by that
- * comes back after SEND_TIMEOUT_MS. */
+ * comes back after SEND_TIMEOUT_US. */
 static void connection_shut(struct connection *connection, bool reset)
 {
     static const struct linger abort_connection = {.l_onoff = 1, .l_linger = 0};

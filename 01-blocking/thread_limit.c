@@ -7,7 +7,7 @@
 
 #include "base/log.h"
 
-enum { THREADS_BESIDES = 64 }; /* of the server, and of whatever else its user runs */
+#define THREADS_BESIDES UINT64_C(64) /* of the server, and of whatever else its user runs */
 
 static uint64_t smaller(uint64_t a, uint64_t b)
 {
