@@ -29,9 +29,9 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "alarm.h"
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/listener.h"
@@ -79,21 +79,13 @@ struct server {
     uint64_t keeper_until_ms;    /* when the keeper comes by itself; 0: it is here */
     pthread_attr_t client_attributes;
     sigset_t stop;
-
-    pthread_mutex_t wake_mutex; /* taken last, and for moments: server_wake() comes from anywhere */
-    pthread_cond_t woken;
-    bool is_woken; /* guarded by wake_mutex */
+    struct alarm alarm; /* wakes the keeper */
 };
 
 static void connection_update(struct connection *connection);
 static void server_wake(void *arg);
 static void *reader_main(void *arg);
 static void *writer_main(void *arg);
-
-static struct timespec time_of(uint64_t ms)
-{
-    return (struct timespec){.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000L};
-}
 
 /* pthread_cond_wait(3), counted (S-7). */
 static void server_wait(struct server *server, pthread_cond_t *condition)
@@ -122,7 +114,7 @@ static void server_turn(struct server *server)
 /* No descriptor is free: accept(2) would fail again at once. Wait until a connection is closed, or for a while. */
 static void listener_pause(struct server *server, int reason)
 {
-    struct timespec until = time_of(clock_monotonic_ms() + ACCEPT_PAUSE_MS);
+    struct timespec until = condition_time(clock_monotonic_ms() + ACCEPT_PAUSE_MS);
 
     pthread_mutex_lock(&server->mutex);
     if (!server->draining) {
@@ -422,28 +414,7 @@ static void server_wake(void *arg)
 {
     struct server *server = arg;
 
-    pthread_mutex_lock(&server->wake_mutex);
-    server->is_woken = true;
-    pthread_cond_signal(&server->woken);
-    pthread_mutex_unlock(&server->wake_mutex);
-}
-
-/* Until the hub is woken, or `until_ms` comes. */
-static void keeper_wait(struct server *server, uint64_t until_ms)
-{
-    struct timespec until = time_of(until_ms);
-    int result = 0;
-
-    pthread_mutex_lock(&server->wake_mutex);
-    while (!server->is_woken && result == 0) {
-        if (until_ms == UINT64_MAX)
-            pthread_cond_wait(&server->woken, &server->wake_mutex);
-        else
-            result = pthread_cond_timedwait(&server->woken, &server->wake_mutex, &until);
-    }
-    server->is_woken = false;
-    pthread_mutex_unlock(&server->wake_mutex);
-    COUNTER_ADD(hub_counters(server->hub), wakeups_total, 1);
+    alarm_ring(&server->alarm);
 }
 
 /* With the mutex. A reader that blocks in recv(2) does not learn of the stop. The signal's handler does nothing; it only
@@ -487,7 +458,8 @@ static void server_loop(struct server *server)
         until_ms = server->deadline_ms < again_ms ? server->deadline_ms : again_ms;
         server->keeper_until_ms = until_ms;
         pthread_mutex_unlock(&server->mutex);
-        keeper_wait(server, until_ms);
+        alarm_wait(&server->alarm, until_ms);
+        COUNTER_ADD(hub_counters(server->hub), wakeups_total, 1);
         pthread_mutex_lock(&server->mutex);
     }
     pthread_mutex_unlock(&server->mutex);
@@ -532,24 +504,13 @@ static void allow_interrupts(void)
     sigaction(SIGUSR1, &action, NULL);
 }
 
-static void init_condition(pthread_cond_t *condition)
-{
-    pthread_condattr_t attributes;
-
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(condition, &attributes);
-    pthread_condattr_destroy(&attributes);
-}
-
 /* What can fail of the server itself. False: logged. */
 static bool server_init(struct server *server, const struct options *options)
 {
     allow_interrupts();
     pthread_mutex_init(&server->mutex, NULL);
-    pthread_mutex_init(&server->wake_mutex, NULL);
-    init_condition(&server->has_closed);
-    init_condition(&server->woken);
+    condition_init(&server->has_closed);
+    alarm_init(&server->alarm);
     pthread_attr_init(&server->client_attributes);
     pthread_attr_setstacksize(&server->client_attributes, CLIENT_STACK_BYTES);
     server->listener = listener_open(options->host, options->port);
