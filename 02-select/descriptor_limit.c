@@ -21,8 +21,9 @@ static size_t inherited_descriptors(void)
     return count;
 }
 
-/* What counts for select(2) is a descriptor's number, not how many there are. The system gives out the lowest free number,
- * and none from the soft limit on (getrlimit(2)): then accept(2) says EMFILE, which a server must bear anyway. */
+/* What counts for select(2) is the number that a descriptor has, not how many there are. The system gives out the
+ * lowest free one, and none from the soft limit on (getrlimit(2)): then accept(2) says EMFILE, which a server must bear
+ * anyway. */
 static void lower_descriptor_limit(void)
 {
     struct rlimit limit;

@@ -176,8 +176,8 @@ static void listener_ready(struct server *server)
 
 /* ---- a connection ---- */
 
-/* After the stop was asked for: select was asked whether the socket can be read from, and it cannot. So it is empty, which
- * ends what is taken up of it (L-7). */
+/* After the stop was asked for: select was asked whether the socket can be read from, and it cannot. So it is empty,
+ * which ends what is taken up of it (L-7). */
 static void tell_if_drained(struct server *server, struct connection *connection)
 {
     if (server->draining && FD_ISSET(connection->fd, &server->reads))
@@ -279,9 +279,9 @@ static void wake_ready(const struct server *server)
 }
 
 /* The handler of SIGTERM and SIGINT. It comes between any two instructions, so it may only call what signal-safety(7)
- * names, and it leaves errno as the interrupted code knows it. One more signal has its default effect, and ends the process
- * at once (L-7). The byte makes select return, also when the signal came just before the call: that is what the pipe is
- * for. */
+ * names, and it leaves errno as the interrupted code knows it. One more signal has its default effect, and ends the
+ * process at once (L-7). The byte makes select return, also when the signal came just before the call: that is what the
+ * pipe is for. */
 static void stop_asked(int number)
 {
     int error = errno;
@@ -320,8 +320,8 @@ static void connection_ready(struct server *server, struct connection *connectio
     }
 }
 
-/* The answer. The order matters: accepting gives out the numbers of those who were closed here (I4), and draining begins
- * with the next question, for this one was asked before. */
+/* The answer. The order matters: accepting gives out the numbers of those who were closed here (I4), and draining
+ * begins with the next question, for this one was asked before. */
 static void dispatch(struct server *server, const fd_set *readable, const fd_set *writable)
 {
     for (int fd = 0; fd <= server->highest; fd++)
