@@ -106,7 +106,7 @@ objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 .DELETE_ON_ERROR:
 .SECONDARY:
 .SECONDEXPANSION:
-.PHONY: help all examples run test unit conformance valgrind micro instructions diff format lint clean install-packages \
+.PHONY: help all examples run test unit conformance valgrind valgrind-unit micro instructions diff format lint clean install-packages \
         run-packages test-packages test-build test-harness test-stages test-sanitized conformance-table always
 
 help: ## this list
@@ -247,12 +247,20 @@ conformance: ## the protocol, against STAGE=, SERVER="command" or ADDRESS=host:p
 	@$(if $(SERVER)$(ADDRESS),:,$(stage_or_exit); $(MAKE) --no-print-directory -s -j$(JOBS) $(BIN)/$(STAGE))
 	$(PYTHON) -m pytest tests/conformance $(conformance_subject) $(RULE:%=--rule %) $(ARGS)
 
-valgrind: $(UNIT_PROGRAMS) ## the unit tests under valgrind
+MEMCHECK := valgrind --quiet --error-exitcode=99 --leak-check=full --show-leak-kinds=definite,indirect \
+            --errors-for-leak-kinds=definite,indirect
+# What is quick enough at a twentieth of the speed, and touches every part.
+QUICK    := frames requests groups friends presence messages delivery history unread causality
+
+valgrind: valgrind-unit $(STAGES:%=valgrind-%) ## the unit tests, and the quick part of the suite on every stage, under valgrind
+
+valgrind-unit: $(UNIT_PROGRAMS)
 	@for program in $^; do echo "$$program"; \
-	    valgrind --quiet --error-exitcode=99 --leak-check=full --show-leak-kinds=definite,indirect \
-	             --errors-for-leak-kinds=definite,indirect $$program >$$program.valgrind 2>&1 \
-	    || { cat $$program.valgrind; exit 1; }; \
+	    $(MEMCHECK) $$program >$$program.valgrind 2>&1 || { cat $$program.valgrind; exit 1; }; \
 	done
+
+$(STAGES:%=valgrind-%): valgrind-%: $(BIN)/%
+	$(PYTHON) -m pytest -q $(QUICK:%=tests/conformance/test_%.py) --slow-factor 10 --server "$(MEMCHECK) $(BIN)/$*"
 
 micro: $(MICRO_PROGRAMS) ## what a message costs in common/, in nanoseconds: its steps, and the whole way
 	@for program in $^; do $$program || exit 1; done

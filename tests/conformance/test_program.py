@@ -513,14 +513,17 @@ def test_messages_and_deliveries(counting, users, online, group, name):
     """bob has two sessions, alice a second one: 3 pushes of a message between them."""
     server, _, change = counting
     alice, bob = users(2, server)
-    online(server=server, user=alice.user)
-    online(server=server, user=bob.user)
+    receivers = [online(server=server, user=alice.user), bob, online(server=server, user=bob.user)]
     change()
     alice.ok("private_chat", user_to=bob.user.name, text="hi")
+    for receiver in receivers:      # whose thread may be another than that of who asks for stats
+        receiver.barrier()
     moved = change()
     assert (moved["messages_total"], moved["deliveries_total"]) == (1, 3)
     alice.ok("private_chat", user_to=bob.user.name, text="hi", id="one")
     alice.ok("private_chat", user_to=bob.user.name, text="hi", id="one")
+    for receiver in receivers:      # whose thread may be another than that of who asks for stats
+        receiver.barrier()
     moved = change()
     assert (moved["messages_total"], moved["deliveries_total"]) == (1, 3)
     alice.expect("private_chat", "user_not_exist", user_to=name(), text="hi")
@@ -530,6 +533,8 @@ def test_messages_and_deliveries(counting, users, online, group, name):
     room = group(alice, bob)
     change()
     bob.ok("group_chat", group=room, text="hi")
+    for receiver in receivers:      # whose thread may be another than that of who asks for stats
+        receiver.barrier()
     moved = change()
     assert (moved["messages_total"], moved["deliveries_total"]) == (1, 3)
 
