@@ -17,7 +17,8 @@
  *             I3  connections are closed between two passes of the loop, never in a callback: so none can be called
  *                 whose connection is gone, and no descriptor changes hands while events for it wait.
  * Threads.    One, but for server_wake(). Beside it run the workers (passwords) and, with --store sqlite, the engine's
- *             thread: a loop must never wait for a disk. They touch nothing here, and so the library needs no locks.
+ *             thread: a loop must never wait for a disk. They touch nothing here, so the library is not told to lock
+ *             (evthread_use_pthreads()).
  */
 #include <errno.h>
 #include <event2/buffer.h>
@@ -52,7 +53,7 @@ enum {
 struct connection {
     LIST_ENTRY(connection) link;
     struct server *server; /* a callback gets one argument */
-    int fd;                /* stays ours: the library would close it some time later */
+    int fd;                /* stays ours: with BEV_OPT_CLOSE_ON_FREE it would be closed some time later */
     struct bufferevent *buffers;
     struct session *session;
     size_t lent;   /* I1 */
@@ -126,30 +127,25 @@ static void accept_again_ready(evutil_socket_t fd, short events, void *arg)
 static void connection_open(struct server *server, int fd, const struct sockaddr *peer)
 {
     struct connection *connection = calloc(1, sizeof *connection);
+    struct bufferevent *buffers = bufferevent_socket_new(server->base, fd, 0);
+    struct session *session =
+        connection != NULL && buffers != NULL ? hub_open(server->hub, peer, connection, server->now_ms) : NULL;
 
-    if (connection != NULL)
-        connection->buffers = bufferevent_socket_new(server->base, fd, 0);
-    if (connection == NULL || connection->buffers == NULL) {
+    if (session == NULL) {
+        if (buffers != NULL)
+            bufferevent_free(buffers);
         close(fd);
         free(connection);
         return;
     }
-    connection->server = server;
-    connection->fd = fd;
-    connection->session = hub_open(server->hub, peer, connection, server->now_ms);
-    if (connection->session == NULL) {
-        bufferevent_free(connection->buffers);
-        close(fd);
-        free(connection);
-        return;
-    }
+    *connection =
+        (struct connection){.server = server, .fd = fd, .buffers = buffers, .session = session, .reading = true};
     LIST_INSERT_HEAD(&server->connections, connection, link);
-    bufferevent_setcb(connection->buffers, connection_read, connection_wrote, connection_ended, connection);
+    bufferevent_setcb(buffers, connection_read, connection_wrote, connection_ended, connection);
     /* The low watermark asks to be called after each write, not only after the one that empties the buffer. */
-    bufferevent_setwatermark(connection->buffers, EV_WRITE, OUTPUT_MAX_BYTES, 0);
-    bufferevent_set_max_single_write(connection->buffers, OUTPUT_MAX_BYTES);
-    connection->reading = true;
-    if (bufferevent_enable(connection->buffers, EV_READ) != 0)
+    bufferevent_setwatermark(buffers, EV_WRITE, OUTPUT_MAX_BYTES, 0);
+    bufferevent_set_max_single_write(buffers, OUTPUT_MAX_BYTES);
+    if (bufferevent_enable(buffers, EV_READ) != 0)
         connection_close(server, connection, true);
 }
 
@@ -395,10 +391,8 @@ static void server_stop(evutil_socket_t number, short events, void *arg)
     server->listener = NULL;
     evtimer_del(server->accept_again);
     hub_drain(server->hub, server->now_ms);
-    LIST_FOREACH(connection, &server->connections, link)
-    {
+    for (connection = LIST_FIRST(&server->connections); connection != NULL; connection = LIST_NEXT(connection, link))
         tell_if_drained(server, connection);
-    }
     /* Signals have their default effect again: one more ends the process at once. */
     event_del(server->terminated);
     event_del(server->interrupted);
@@ -435,33 +429,24 @@ static void server_loop(struct server *server)
 
 /* ---- start and end ---- */
 
-/* One thread uses the base, so it needs no locks. */
-static struct event_base *new_base(void)
+static bool watch(struct event *event)
 {
-    struct event_config *config = event_config_new();
-    struct event_base *base = NULL;
-
-    if (config != NULL && event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK) == 0)
-        base = event_base_new_with_config(config);
-    if (config != NULL)
-        event_config_free(config);
-    return base;
+    return event != NULL && event_add(event, NULL) == 0;
 }
 
 static bool make_events(struct server *server)
 {
-    server->base = new_base();
+    server->base = event_base_new();
     server->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (server->base == NULL || server->wake < 0)
         return false;
-    server->woken = event_new(server->base, server->wake, EV_READ | EV_PERSIST, wake_ready, server);
     server->timer = evtimer_new(server->base, timer_ready, server);
     server->accept_again = evtimer_new(server->base, accept_again_ready, server);
+    server->woken = event_new(server->base, server->wake, EV_READ | EV_PERSIST, wake_ready, server);
     server->terminated = evsignal_new(server->base, SIGTERM, server_stop, server);
     server->interrupted = evsignal_new(server->base, SIGINT, server_stop, server);
-    return server->woken != NULL && server->timer != NULL && server->accept_again != NULL &&
-           server->terminated != NULL && server->interrupted != NULL && event_add(server->woken, NULL) == 0 &&
-           event_add(server->terminated, NULL) == 0 && event_add(server->interrupted, NULL) == 0;
+    return server->timer != NULL && server->accept_again != NULL && watch(server->woken) && watch(server->terminated) &&
+           watch(server->interrupted);
 }
 
 /* What can fail of the loop itself. False: logged. */
@@ -485,16 +470,21 @@ static bool server_init(struct server *server, const struct options *options)
     return false;
 }
 
+static void free_event(struct event *event)
+{
+    if (event != NULL)
+        event_free(event);
+}
+
 static void server_fini(struct server *server)
 {
-    struct event *events[] = {server->woken, server->timer, server->accept_again, server->terminated,
-                              server->interrupted};
-
     if (server->listener != NULL)
         evconnlistener_free(server->listener);
-    for (size_t i = 0; i < sizeof events / sizeof *events; i++)
-        if (events[i] != NULL)
-            event_free(events[i]);
+    free_event(server->timer);
+    free_event(server->accept_again);
+    free_event(server->woken);
+    free_event(server->terminated);
+    free_event(server->interrupted);
     if (server->base != NULL)
         event_base_free(server->base);
     close(server->wake);
