@@ -275,7 +275,7 @@ instructions: $(BUILD)/micro_core ## the same in instructions, counted by callgr
 
 diff: ## what one stage changes against another: FROM=02-select TO=03-epoll
 	@$(if $(and $(FROM),$(TO)),,echo 'make diff FROM=02-select TO=03-epoll' >&2; exit 2)
-	@diff --recursive --unified --new-file --color=auto $(FROM) $(TO); test $$? -lt 2
+	@diff --recursive --unified --new-file --color=auto --exclude='*.md' $(FROM) $(TO); test $$? -lt 2
 
 format: ## put every C file into the project's form
 	clang-format -i $(C_FILES)
