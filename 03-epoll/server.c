@@ -76,7 +76,6 @@ struct server {
     char scratch[OUTPUT_GATHER_BYTES];
 };
 
-static void connection_update(struct server *server, struct connection *connection);
 static void connection_close(struct server *server, struct connection *connection, bool reset);
 
 /* ---- what epoll watches ---- */
@@ -432,22 +431,27 @@ static void server_loop(struct server *server)
 
 /* ---- start and end ---- */
 
+/* All level-triggered, and the listener, too: they are quiet when nothing happens, and nothing of them can be lost. */
+static bool make_loop(struct server *server)
+{
+    server->epoll = epoll_create1(EPOLL_CLOEXEC);
+    server->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    server->signals = signalfd(-1, &server->stop, SFD_CLOEXEC | SFD_NONBLOCK);
+    return server->epoll >= 0 && server->wake >= 0 && server->signals >= 0 && watch(server, server->wake, 0, EPOLLIN) &&
+           watch(server, server->signals, 0, EPOLLIN);
+}
+
 /* What can fail of the loop itself. False: logged. */
 static bool server_init(struct server *server, const struct options *options)
 {
     server->now_ms = clock_monotonic_ms();
-    server->epoll = epoll_create1(EPOLL_CLOEXEC);
-    server->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    server->signals = signalfd(-1, &server->stop, SFD_CLOEXEC | SFD_NONBLOCK);
-    server->listener = listener_open(options->host, options->port);
-    if (server->listener < 0)
+    server->listener = -1;
+    if (!make_loop(server)) {
+        log_error("cannot make the event loop: %s", strerror(errno));
         return false;
-    /* All level-triggered: they are quiet when nothing happens, and nothing of them can be lost. */
-    if (server->epoll >= 0 && server->wake >= 0 && server->signals >= 0 && watch(server, server->wake, 0, EPOLLIN) &&
-        watch(server, server->signals, 0, EPOLLIN) && watch(server, server->listener, 0, EPOLLIN))
-        return true;
-    log_error("cannot make the event loop: %s", strerror(errno));
-    return false;
+    }
+    server->listener = listener_open(options->host, options->port);
+    return server->listener >= 0 && watch(server, server->listener, 0, EPOLLIN);
 }
 
 static void server_fini(struct server *server)
