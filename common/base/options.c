@@ -87,7 +87,7 @@ static const struct row rows[] = {
 
 #define ROW_COUNT (sizeof rows / sizeof rows[0])
 
-/* ---- Values -------------------------------------------------------------------------------------------------------*/
+/* ---- values ---- */
 
 /* Unsigned, decimal, nothing else around it: strtoull(3) would take spaces, signs and "0x". */
 static bool parse_digits(const char *text, size_t length, uint64_t *number)
@@ -155,7 +155,7 @@ static bool is_origin(const char *text)
     return text[-1] == ':' && parse_digits(text, strlen(text), &port) && port >= 1 && port <= 65535;
 }
 
-/* ---- Rows ---------------------------------------------------------------------------------------------------------*/
+/* ---- rows ---- */
 
 static void store_number(struct options *options, const struct row *row, uint64_t number)
 {
@@ -239,7 +239,7 @@ static void complain_value(const struct row *row, const char *stage, const char 
     fprintf(stderr, ", not \"%s\"\n", log_quote(quoted, sizeof quoted, value, strlen(value)));
 }
 
-/* ---- The command line ---------------------------------------------------------------------------------------------*/
+/* ---- the command line ---- */
 
 static void print_help(const char *stage, bool takes_threads)
 {

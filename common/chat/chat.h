@@ -55,7 +55,7 @@ unsigned chat_add_hub(struct chat *chat, struct inbox *inbox, struct counters *c
 void chat_submit(struct chat *chat, struct engine_batch *batch);
 
 /* Let an engine that had to leave work (engine_stuck()) try again. True: it is still stuck; call this again after
- * HUB_RETRY_MS. Nothing to do where the engine has a thread. */
+ * HUB_RETRY_MS. Nothing to do where the engine has a thread. Called by a hub's owner. */
 bool chat_go_on(struct chat *chat);
 
 /* Count one more open connection; false: --max-connections are open (L-6). chat_leave() counts it off. */

@@ -71,7 +71,7 @@ void engine_drain(struct engine *engine)
     atomic_store(&engine->draining, true);
 }
 
-/* Batches of requests. */
+/* ---- batches of requests ---- */
 
 struct engine_batch *engine_batch_new(void)
 {
@@ -108,7 +108,7 @@ struct engine_request *engine_batch_add(struct engine_batch *batch, enum request
     return request;
 }
 
-/* The queue. */
+/* ---- the queue ---- */
 
 bool engine_submit(struct engine *engine, struct engine_batch *batch)
 {
@@ -156,7 +156,7 @@ bool engine_pending(const struct engine *engine)
     return atomic_load(&engine->pending) > 0;
 }
 
-/* Work: a place in what was taken from the queue. */
+/* ---- work: a place in what was taken from the queue ---- */
 
 static bool work_is_done(const struct engine_work *work)
 {
@@ -188,7 +188,7 @@ static void work_advance(struct engine_work *work)
     work->request = work->batch != NULL ? work->batch->first : NULL;
 }
 
-/* One transaction. */
+/* ---- one transaction ---- */
 
 bool engine_begin(struct engine *engine)
 {

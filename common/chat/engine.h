@@ -9,6 +9,7 @@
  *      hubs ──engine_submit──▶ queue ──engine_run──▶ apply … apply, commit ──inboxes_post──▶ hubs
  *      workers ──(password known)──┘
  *
+ *             A message gets its number in store_message() (engine_messages.c), and nowhere else.
  *             All that is asked often lives in memory (model.h); the store keeps it, and has the texts of messages.
  *             A failed commit undoes both: the store rolls back, and memory runs the batch's journal backwards
  *             (journal.h). Then each request that is `stored` in the command table is answered server_error, the others

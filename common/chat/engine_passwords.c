@@ -17,7 +17,7 @@
     SLICE_LITERAL("{\"result\":\"rate_limited\",\"retry_ms\":" TEXT_OF( \
         WORKER_RETRY_MS) ",\"message\":\"The server is busy with other passwords. Please try again shortly.\"}")
 
-/* Jobs. */
+/* ---- jobs ---- */
 
 static size_t strings_bytes(const struct engine_request *request)
 {
@@ -81,7 +81,7 @@ static void make_fresh(struct engine *engine, struct password_job *job)
     engine->fresh = job;
 }
 
-/* On a worker. The passwords stand where their commands have them. */
+/* ---- on a worker. The passwords stand where their commands have them ---- */
 
 static enum password_outcome hash_into(struct password_job *job, struct slice password)
 {
@@ -133,7 +133,7 @@ static void job_done(struct worker_job *worker)
     engine->config.kick(engine->config.kick_arg);
 }
 
-/* Starting. */
+/* ---- starting ---- */
 
 static void job_start(struct engine *engine, struct password_job *job)
 {
@@ -220,7 +220,7 @@ void passwords_discard(struct engine *engine)
     }
 }
 
-/* What can be said without the password. */
+/* ---- what can be said without the password ---- */
 
 bool apply_register(struct engine *engine, const struct engine_request *request, struct user *asker)
 {
@@ -267,7 +267,7 @@ bool apply_passwd(struct engine *engine, const struct engine_request *request, s
     return attempt(engine, request, asker);
 }
 
-/* With the password known. */
+/* ---- with the password known ---- */
 
 static bool finish_register(struct engine *engine, struct password_job *job)
 {

@@ -1,4 +1,4 @@
-/* hub_internal.h - the hub's state, shared by hub.c, hub_effects.c, session.c and session_request.c.
+/* hub_internal.h - the hub's state, shared by hub.c, hub_effects.c and session*.c.
  *
  * Invariants. I1  slots[i].session is NULL for a free slot; a free slot's generation is that of its next session.
  *             I2  `collected` is what was taken from the inbox and is not delivered yet; while there is any, no request

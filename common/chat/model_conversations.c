@@ -189,7 +189,7 @@ void membership_set_mark(struct membership *membership, struct journal *journal,
         link_move(journal, &membership->unread, NULL);
 }
 
-/* Dismissed groups. */
+/* ---- dismissed groups ---- */
 
 static void forget_last_member(struct model *model, struct group *group)
 {

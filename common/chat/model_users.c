@@ -192,7 +192,7 @@ void user_remove_request(struct user *user, struct journal *journal, struct frie
     user->request_count--;
 }
 
-/* Sessions. */
+/* ---- sessions ---- */
 
 /* A handle passes through the journal as a pointer does. */
 _Static_assert(sizeof(void *) >= sizeof(session_handle), "a session handle fits a pointer");

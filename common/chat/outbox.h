@@ -12,7 +12,7 @@
  *             block for a few bytes of each; past OUTBOX_PINNED_BLOCKS_MAX it copies such ranges into a block of its
  *             own, so that what it costs is about what waits for it.
  * Invariants. I1  a range begins at the beginning of a frame; only `sent` moves, and only in the first range.
- *             I2  `waiting_bytes` is the sum over all ranges of length - sent; `push_bytes` of those that are pushes.
+ *             I2  `waiting_bytes` is the sum over all ranges of length - sent; `push_bytes` of those that are pushes (a `bye` is one).
  *             I3  what outbox_pieces() gave stays in place until outbox_sent(): while `borrowed`, ranges are only added.
  *             I4  an outbox with nothing in it owns no memory.
  * Bound.      Pushes: the outbox limit (L-3); replies: what L-4 lets the session take up. Both are the session's to

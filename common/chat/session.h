@@ -10,6 +10,10 @@
  *        phase OPEN; `user` tells the                                                    EFFECT_ENDED has come:
  *        first two, `reason` the third                                                   the slot is used again
  *
+ *             A peer that stops reading: session_sent() hears that the system is full ──▶ judge_slow_consumer() ──▶
+ *             outbox_trim(), `bye`, FLUSH; after SLOW_CONSUMER_FLUSH_MS RESET, by the hub's list `slow` (L-3).
+ *             Who frees: session_free() lets go for the stage, hub_forget() frees when the engine has let go, too.
+ *
  *             closing: the reason is known, but requests that came before are still under way; nothing more is taken
  *             up, what comes is discarded, and when all is answered the `bye` follows (F-4).
  * Invariants. I1  `under_way` requests are at the engine; each comes back as one EFFECT_REPLY. While it is not 0, every
@@ -105,7 +109,7 @@ struct session {
 
     /* Each is in its list while the rule can apply. */
     struct deadline_entry idle;      /* L-2, from the last byte received */
-    struct deadline_entry heartbeat; /* L-1, from the last byte sent */
+    struct deadline_entry heartbeat; /* L-1, from when something was last put into the outbox */
     struct deadline_entry frame;     /* F-6, from the first byte of a frame that is incomplete */
     struct deadline_entry stall;     /* L-10, from the last byte taken by the system */
     struct deadline_entry stage;     /* login timeout, flush of a slow consumer, or linger: never two of them */
