@@ -16,7 +16,7 @@
 #include "base/clock.h"
 #include "wire/command.h"
 
-/* --- The connection comes and goes */
+/* ---- the connection comes and goes ---- */
 
 bool client_is_ready(const struct client *client)
 {
@@ -83,7 +83,7 @@ void client_forget_user(struct client *client)
     state_forget(&client->state);
 }
 
-/* --- Requests and what they come to */
+/* ---- requests and what they come to ---- */
 
 void client_fail(struct client *client, const char *result, const char *format, ...)
 {
@@ -152,7 +152,7 @@ bool client_wait_ready(struct client *client)
     return client_is_ready(client);
 }
 
-/* --- The loop */
+/* ---- the loop ---- */
 
 static enum client_turn take_signal(struct client *client)
 {

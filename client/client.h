@@ -59,7 +59,7 @@ struct client {
     int status;
 };
 
-/* --- client.c: the loop */
+/* ---- client.c: the loop ---- */
 
 #define CLIENT_NAME "chat 1.0"
 
@@ -96,7 +96,7 @@ void client_fail(struct client *client, const char *result, const char *format, 
 /* Note the reply's result. True: success or offline; else it is said what the server says. */
 bool client_succeeded(struct client *client, const json_t *reply);
 
-/* --- accounts.c: logging in */
+/* ---- accounts.c: logging in ---- */
 
 void accounts_login(struct client *client, const char *user, const char *password);
 void accounts_restore(struct client *client); /* with the password that is kept */
@@ -104,7 +104,7 @@ void accounts_restore(struct client *client); /* with the password that is kept 
 /* Ask the user, or take what was given. False: there is none; it was said. */
 bool accounts_password(struct client *client, const char *question, const char *given, char password[SECRET_SIZE]);
 
-/* --- messages.c: sending, showing, catching up */
+/* ---- messages.c: sending, showing, catching up ---- */
 
 void messages_send(struct client *client, const char *peer, const char *text);
 
@@ -124,16 +124,16 @@ void messages_read(struct client *client, const char *peer);
 /* The connection is lost: nothing is under way any more. */
 void messages_lost(struct client *client);
 
-/* --- pushes.c */
+/* ---- pushes.c ---- */
 
 void pushes_take(struct client *client, uint16_t cmd, json_t *payload);
 
-/* --- commands.c */
+/* ---- commands.c ---- */
 
 void commands_run(struct client *client, const char *line);
 json_t *commands_complete(struct client *client, const char *before);
 
-/* --- script.c: lines without a terminal */
+/* ---- script.c: lines without a terminal ---- */
 
 /* Lines from `fd`. `comments`: a line that begins with '#' is one. A line that fails ends the script, or (`keep_going`)
  * only its success. NULL: no memory. */

@@ -71,7 +71,7 @@ static bool find_peer(struct client *client, const char *word, char peer[PEER_SI
     return true;
 }
 
-/* --- Requests that the table describes */
+/* ---- requests that the table describes ---- */
 
 static bool take_field(json_t *request, const char *field, char **words)
 {
@@ -130,7 +130,7 @@ static void run_answer(struct client *client, const struct verb *verb, char *wor
     client_request(client, verb->cmd, request, verb->replied);
 }
 
-/* --- Accounts */
+/* ---- accounts ---- */
 
 static void run_login(struct client *client, const struct verb *verb, char *words)
 {
@@ -229,7 +229,7 @@ static void run_set(struct client *client, const struct verb *verb, char *words)
     client_request(client, CMD_PROFILE_SET, request, replied_done);
 }
 
-/* --- Messages */
+/* ---- messages ---- */
 
 static void run_message(struct client *client, const struct verb *verb, char *words)
 {
@@ -286,7 +286,7 @@ static void run_typing(struct client *client, const struct verb *verb, char *wor
         client_request(client, CMD_TYPING, peer_object(peer), replied_done);
 }
 
-/* --- The client's own */
+/* ---- the client's own ---- */
 
 static void run_help(struct client *client, const struct verb *verb, char *words);
 
@@ -418,7 +418,7 @@ void commands_run(struct client *client, const char *line)
     free(copy);
 }
 
-/* --- Completion */
+/* ---- completion ---- */
 
 static void add_unique(json_t *names, const char *name, size_t length)
 {

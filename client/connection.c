@@ -53,7 +53,7 @@ struct connection {
     size_t output_length;
 };
 
-/* --- Losing it, and coming back */
+/* ---- losing it, and coming back ---- */
 
 static void set_why(struct connection *connection, const char *why)
 {
@@ -113,7 +113,7 @@ void connection_drop(struct connection *connection, const char *why)
     connection->dropping = true;
 }
 
-/* --- Connecting */
+/* ---- connecting ---- */
 
 static void opened(struct connection *connection, uint64_t now_ms)
 {
@@ -194,7 +194,7 @@ static void finish_connect(struct connection *connection, uint64_t now_ms)
         try_next_address(connection, strerror(error), now_ms);
 }
 
-/* --- Sending */
+/* ---- sending ---- */
 
 static void flush(struct connection *connection)
 {
@@ -257,7 +257,7 @@ bool connection_request(struct connection *connection, enum request_kind kind, u
     return true;
 }
 
-/* --- Receiving */
+/* ---- receiving ---- */
 
 static void take_reply(struct connection *connection, const struct frame *frame, json_t *payload)
 {
@@ -335,7 +335,7 @@ static void receive(struct connection *connection, uint64_t now_ms)
     }
 }
 
-/* --- What poll() and the clock say */
+/* ---- what poll() and the clock say ---- */
 
 int connection_fd(const struct connection *connection)
 {
@@ -409,7 +409,7 @@ void connection_tick(struct connection *connection, uint64_t now_ms)
         lose(connection, now_ms);
 }
 
-/* --- The whole */
+/* ---- the whole ---- */
 
 struct connection *connection_new(const char *host, const char *port, struct connection_events events)
 {

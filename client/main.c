@@ -28,7 +28,7 @@ struct arguments {
     double retry_seconds;
 };
 
-/* --- Options */
+/* ---- options ---- */
 
 static void usage(FILE *to)
 {
@@ -144,7 +144,7 @@ static bool parse_arguments(int argc, char **argv, struct arguments *arguments)
            (arguments->to == NULL || strlen(arguments->to) < PEER_SIZE);
 }
 
-/* --- Passwords that are given */
+/* ---- passwords that are given ---- */
 
 /* Taken out of the environment, so that no child and no reader of /proc/PID/environ finds it. */
 static void take_environment(const char *name, char secret[SECRET_SIZE])
@@ -172,7 +172,7 @@ static bool read_password_file(const char *path, char secret[SECRET_SIZE])
     return length >= 0;
 }
 
-/* --- The terminal */
+/* ---- the terminal ---- */
 
 static enum screen_event wait_terminal(void *arg)
 {
@@ -218,7 +218,7 @@ static void run_terminal(struct client *client)
         screen_say(client->screen, SCREEN_ERROR, "* %zu messages were not sent", unsent_count(&client->unsent));
 }
 
-/* --- main */
+/* ---- main ---- */
 
 /* What others write is UTF-8, whatever the locale says: in another one, it could be neither measured nor shown. */
 static void set_locale(void)

@@ -15,7 +15,7 @@
 #include "client_limits.h"
 #include "wire/command.h"
 
-/* --- Showing */
+/* ---- showing ---- */
 
 static bool is_own(const struct client *client, const json_t *message)
 {
@@ -81,7 +81,7 @@ void messages_pushed(struct client *client, const json_t *message)
     arrived(client, peer, message);
 }
 
-/* --- Refused for a while */
+/* ---- refused for a while ---- */
 
 static void resume_in(struct client *client, json_int_t delay_ms)
 {
@@ -99,7 +99,7 @@ static bool refused_for_now(struct client *client, const json_t *reply)
     return refused;
 }
 
-/* --- Sending */
+/* ---- sending ---- */
 
 static void peer_of_request(char peer[PEER_SIZE], const json_t *request)
 {
@@ -181,7 +181,7 @@ void messages_send(struct client *client, const char *peer, const char *text)
     }
 }
 
-/* --- Catching up */
+/* ---- catching up ---- */
 
 /* The last message shown comes first: is it still the one that was shown? `false`: the numbers began anew. */
 static bool goes_on(const struct conversation *conversation, const json_t *messages)
@@ -317,7 +317,7 @@ void messages_resume(struct client *client)
     catch_up(client);
 }
 
-/* --- Unread, and read */
+/* ---- unread, and read ---- */
 
 void messages_unread(struct client *client, const json_t *unread, bool again)
 {
@@ -400,7 +400,7 @@ void messages_read(struct client *client, const char *peer)
     client_request(client, CMD_READ, request, replied_read);
 }
 
-/* --- History: pages backwards, until there are enough of them */
+/* ---- history: pages backwards, until there are enough of them ---- */
 
 static void ask_page(struct client *client);
 
@@ -467,7 +467,7 @@ void messages_history(struct client *client, const char *peer, json_int_t count)
     ask_page(client);
 }
 
-/* --- The connection is lost */
+/* ---- the connection is lost ---- */
 
 void messages_lost(struct client *client)
 {

@@ -40,7 +40,7 @@ struct screen {
     bool interrupted, ended;
 };
 
-/* --- Drawing */
+/* ---- drawing ---- */
 
 static unsigned terminal_columns(void)
 {
@@ -179,7 +179,7 @@ void screen_message(struct screen *screen, int64_t unix_ms, const char *where, c
     buffer_fini(&line);
 }
 
-/* --- Characters for libedit */
+/* ---- characters for libedit ---- */
 
 /* The first character of the input: 1, or 0 when it is not whole. Bytes that are no UTF-8 are passed over. */
 static int take_character(struct screen *screen, wchar_t *character)
@@ -241,7 +241,7 @@ static int read_character(EditLine *edit, wchar_t *character)
     return 1;
 }
 
-/* --- Completion */
+/* ---- completion ---- */
 
 static size_t common_prefix(const json_t *names)
 {
@@ -313,7 +313,7 @@ static unsigned char complete(EditLine *edit, int key)
     return result;
 }
 
-/* --- Reading lines */
+/* ---- reading lines ---- */
 
 /* The user's name in it is what the server said it is (I1). */
 static void make_prompt(struct screen *screen)
@@ -408,7 +408,7 @@ void screen_erase_entered(struct screen *screen)
     fflush(stdout);
 }
 
-/* --- Reading a secret: the terminal itself edits the line, and shows nothing of it */
+/* ---- reading a secret: the terminal itself edits the line, and shows nothing of it ---- */
 
 static void echo_off(struct screen *screen)
 {
@@ -461,7 +461,7 @@ bool screen_read_secret(struct screen *screen, const char *question, char *secre
     return taken;
 }
 
-/* --- Signals of the terminal */
+/* ---- signals of the terminal ---- */
 
 void screen_resized(struct screen *screen)
 {
@@ -493,7 +493,7 @@ void screen_suspend(struct screen *screen)
     draw_below(screen);
 }
 
-/* --- The whole */
+/* ---- the whole ---- */
 
 static bool open_editor(struct screen *screen)
 {

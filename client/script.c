@@ -25,7 +25,7 @@ struct script {
     json_t *events; /* [name, text], oldest first */
 };
 
-/* --- Events */
+/* ---- events ---- */
 
 void script_event(struct client *client, const char *name, const char *format, ...)
 {
@@ -87,7 +87,7 @@ static void run_wait(struct client *client, char *words)
     }
 }
 
-/* --- Lines */
+/* ---- lines ---- */
 
 static bool read_more(struct script *script)
 {
@@ -129,7 +129,7 @@ static char *next_line(struct client *client)
     return line;
 }
 
-/* --- Running them */
+/* ---- running them ---- */
 
 static void end_without_connection(struct client *client)
 {
@@ -203,7 +203,7 @@ void script_run(struct client *client)
     }
 }
 
-/* --- The whole */
+/* ---- the whole ---- */
 
 struct script *script_new(int fd, bool comments, bool keep_going)
 {

@@ -30,7 +30,7 @@ json_t *peer_object(const char *peer)
     return peer[0] == '#' ? json_pack("{ss}", "group", peer + 1) : json_pack("{ss}", "user", peer);
 }
 
-/* --- Conversations */
+/* ---- conversations ---- */
 
 struct conversation *state_find(struct state *state, const char *peer)
 {
@@ -69,7 +69,7 @@ void state_forget_conversation(struct state *state, const char *peer)
     }
 }
 
-/* --- The whole */
+/* ---- the whole ---- */
 
 void state_init(struct state *state)
 {
@@ -120,7 +120,7 @@ void state_logged_in(struct state *state, const json_t *reply)
     forget_lost_groups(state);
 }
 
-/* --- Names for completion */
+/* ---- names for completion ---- */
 
 /* A name as C-1 has it. What a strange server calls a name is not put on the user's line. */
 static bool is_name(const char *name)

@@ -12,7 +12,7 @@
 
 #define SLOTS_MIN 16
 
-/* ---- Conversations -------------------------------------------------------------------------------------------- */
+/* ---- conversations ---- */
 
 /* Bring used_bytes to what the conversation costs now. */
 static void conversation_charge(struct memory_messages *m, struct memory_conversation *conversation)
@@ -93,7 +93,7 @@ static bool ring_reserve(struct memory_conversation *conversation)
     return true;
 }
 
-/* ---- Ids ------------------------------------------------------------------------------------------------------ */
+/* ---- ids ---- */
 
 /* Seeded, so that nobody can choose ids that fall on one place (SipHash). Never 0. */
 static uint32_t id_hash(const struct memory_messages *m, uint32_t sender, struct slice id)
@@ -197,7 +197,7 @@ const struct store_message *memory_message_find(const struct memory_messages *m,
     return NULL;
 }
 
-/* ---- Messages ------------------------------------------------------------------------------------------------- */
+/* ---- messages ---- */
 
 static size_t message_bytes(const struct store_message *content)
 {
@@ -309,7 +309,7 @@ void memory_conversation_drop(struct memory_messages *m, struct memory_conversat
         memory_message_drop(m, memory_ring_at(conversation, conversation->first)->message);
 }
 
-/* ---- All ------------------------------------------------------------------------------------------------------ */
+/* ---- all ---- */
 
 void memory_messages_init(struct memory_messages *m)
 {

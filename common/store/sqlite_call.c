@@ -57,7 +57,7 @@ static const char *const statement_texts[CALL_COUNT] = {
     [CALL_PURGE_DONE] = "DELETE FROM dismissed WHERE number = ?",
 };
 
-/* ---- Failures ------------------------------------------------------------------------------------------------- */
+/* ---- failures ---- */
 
 bool sqlite_failed(struct sqlite_store *store, const char *what)
 {
@@ -75,7 +75,7 @@ bool sqlite_failed(struct sqlite_store *store, const char *what)
     return false;
 }
 
-/* ---- Prepare -------------------------------------------------------------------------------------------------- */
+/* ---- prepare ---- */
 
 bool sqlite_calls_prepare(struct sqlite_store *store)
 {
@@ -95,7 +95,7 @@ void sqlite_calls_finalize(struct sqlite_store *store)
         sqlite3_finalize(store->statements[i]); /* repeats an old result; harmless for NULL */
 }
 
-/* ---- Call ----------------------------------------------------------------------------------------------------- */
+/* ---- call ---- */
 
 struct sqlite_call sqlite_call_begin(struct sqlite_store *store, enum sqlite_statement statement)
 {
@@ -179,7 +179,7 @@ bool sqlite_call_change(struct sqlite_call *call)
     return !store->failed;
 }
 
-/* ---- Columns -------------------------------------------------------------------------------------------------- */
+/* ---- columns ---- */
 
 uint64_t sqlite_number(sqlite3_stmt *row, int column)
 {

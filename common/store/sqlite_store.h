@@ -62,7 +62,7 @@ struct sqlite_store {
     uint64_t failures; /* since then */
 };
 
-/* ---- The data directory --------------------------------------------------------------------------------------- */
+/* ---- the data directory ---- */
 
 #define SQLITE_PATH_BYTES 4096 /* what the system takes (path_resolution(7)) */
 
@@ -70,13 +70,13 @@ struct sqlite_store {
  * closed when the database is closed, or -1: logged. Writes the database's path. */
 int sqlite_directory_open(const char *directory, char path[SQLITE_PATH_BYTES]);
 
-/* ---- Opening -------------------------------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 /* Open `path`, bring it to the present schema. False: logged; the caller closes what there is. */
 bool sqlite_schema_open(struct sqlite_store *store, const char *path, enum option_durability durability,
                         const char *vfs_name);
 
-/* ---- Calls ---------------------------------------------------------------------------------------------------- */
+/* ---- calls ---- */
 
 /* Prepare all statements (I1). False: logged. */
 bool sqlite_calls_prepare(struct sqlite_store *store);
@@ -121,7 +121,7 @@ struct slice sqlite_text(sqlite3_stmt *row, int column);
 /* Log the failure that the database has just had, unless it is the one that was logged last. Returns false. */
 bool sqlite_failed(struct sqlite_store *store, const char *what);
 
-/* ---- Load ----------------------------------------------------------------------------------------------------- */
+/* ---- load ---- */
 
 bool sqlite_load(struct store *store, const struct store_loader *loader, void *arg);
 

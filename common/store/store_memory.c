@@ -33,7 +33,7 @@ static bool may_change(struct memory_store *s)
     return s->is_open && !s->failed;
 }
 
-/* ---- Messages ------------------------------------------------------------------------------------------------- */
+/* ---- messages ---- */
 
 static void note_over_full(struct memory_store *s, struct memory_conversation *conversation)
 {
@@ -134,7 +134,7 @@ static bool own_count(struct store *store, uint32_t number, uint32_t sender, uin
     return true;
 }
 
-/* ---- Transactions --------------------------------------------------------------------------------------------- */
+/* ---- transactions ---- */
 
 static bool begin(struct store *store)
 {
@@ -216,7 +216,7 @@ static bool group_remove(struct store *store, uint32_t number)
     return true;
 }
 
-/* ---- What the engine alone keeps ------------------------------------------------------------------------------ */
+/* ---- what the engine alone keeps ---- */
 
 static bool load(struct store *store, const struct store_loader *loader, void *arg)
 {
@@ -302,7 +302,7 @@ static bool purge(struct store *store, bool *more)
     return true;
 }
 
-/* ---- New, free ------------------------------------------------------------------------------------------------ */
+/* ---- new, free ---- */
 
 static void store_free(struct store *store)
 {

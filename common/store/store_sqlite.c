@@ -15,7 +15,7 @@ static struct sqlite_store *of(struct store *store)
     return (struct sqlite_store *)store;
 }
 
-/* ---- Transactions --------------------------------------------------------------------------------------------- */
+/* ---- transactions ---- */
 
 static bool begin(struct store *store)
 {
@@ -56,7 +56,7 @@ static void rollback(struct store *store)
         sqlite_call_run(&call);
 }
 
-/* ---- Users ---------------------------------------------------------------------------------------------------- */
+/* ---- users ---- */
 
 static void bind_profile(struct sqlite_call *call, const struct store_profile *profile)
 {
@@ -97,7 +97,7 @@ static bool user_set_profile(struct store *store, uint32_t number, const struct 
     return sqlite_call_change(&call);
 }
 
-/* ---- Numbers only --------------------------------------------------------------------------------------------- */
+/* ---- numbers only ---- */
 
 static bool change1(struct store *store, enum sqlite_statement statement, uint64_t a)
 {
@@ -126,7 +126,7 @@ static bool change3(struct store *store, enum sqlite_statement statement, uint64
     return sqlite_call_change(&call);
 }
 
-/* ---- Friends -------------------------------------------------------------------------------------------------- */
+/* ---- friends ---- */
 
 static bool friendship_add(struct store *store, uint32_t user, uint32_t other)
 {
@@ -153,7 +153,7 @@ static bool friend_request_remove(struct store *store, uint32_t from, uint32_t t
     return change2(store, CALL_FRIEND_REQUEST_REMOVE, from, to);
 }
 
-/* ---- Conversations -------------------------------------------------------------------------------------------- */
+/* ---- conversations ---- */
 
 static bool member_add(struct store *store, uint32_t conversation, uint32_t user, uint64_t mark)
 {
@@ -194,7 +194,7 @@ static bool group_remove(struct store *store, uint32_t number)
            change1(store, CALL_GROUP_KEEP_HIGHEST, number) && change1(store, CALL_GROUP_DISMISS, number);
 }
 
-/* ---- Messages ------------------------------------------------------------------------------------------------- */
+/* ---- messages ---- */
 
 static bool message_add(struct store *store, const struct store_message *message)
 {
@@ -267,7 +267,7 @@ static bool own_count(struct store *store, uint32_t conversation, uint32_t sende
     return sqlite_call_end(&call);
 }
 
-/* ---- Purge ---------------------------------------------------------------------------------------------------- */
+/* ---- purge ---- */
 
 /* The dismissed conversation whose turn it is; 0: none. *more: there is another one behind it. */
 static bool purge_next(struct store *store, uint32_t *conversation, bool *more)
@@ -308,7 +308,7 @@ static bool purge(struct store *store, bool *more)
     return false;
 }
 
-/* ---- Open, free ----------------------------------------------------------------------------------------------- */
+/* ---- open, free ---- */
 
 /* An open transaction is rolled back. When the database was in use it is left as one file, with no WAL. */
 static void store_free(struct store *store)

@@ -5,7 +5,7 @@
 #include <sodium.h>
 #include <stdlib.h>
 
-/* ---- The stack --------------------------------------------------------------------------------------------------- */
+/* ---- the stack ---- */
 
 void json_members_init(struct json_members *members)
 {
@@ -43,7 +43,7 @@ bool json_keys_push(struct json_members *members, struct slice key)
     return true;
 }
 
-/* ---- Few keys ---------------------------------------------------------------------------------------------------- */
+/* ---- few keys ---- */
 
 static bool each_differs(const struct json_member *members, size_t count)
 {
@@ -56,7 +56,7 @@ static bool each_differs(const struct json_member *members, size_t count)
     return true;
 }
 
-/* ---- Many keys --------------------------------------------------------------------------------------------------- */
+/* ---- many keys ---- */
 
 /* An open table of indices of members. */
 struct slot {

@@ -18,7 +18,7 @@ struct reader {
 
 static bool read_value(struct reader *reader, unsigned level, struct json_value *value);
 
-/* ---- Tokens ------------------------------------------------------------------------------------------------------ */
+/* ---- tokens ---- */
 
 static void skip_space(struct reader *reader)
 {
@@ -64,7 +64,7 @@ static bool read_string(struct reader *reader, struct slice *string, bool *escap
     return true;
 }
 
-/* ---- Numbers ----------------------------------------------------------------------------------------------------- */
+/* ---- numbers ---- */
 
 static size_t skip_digits(struct reader *reader)
 {
@@ -158,7 +158,7 @@ static bool read_number(struct reader *reader, struct json_value *value)
     return to_integer(digits, whole, negative, &value->integer);
 }
 
-/* ---- Objects and arrays ------------------------------------------------------------------------------------------ */
+/* ---- objects and arrays ---- */
 
 /* `"key" : value`, pushed on the stack. */
 static bool read_member(struct reader *reader, unsigned level)

@@ -9,7 +9,7 @@
 #define SURROGATE_LOW_FIRST 0xDC00
 #define SURROGATE_LAST 0xDFFF
 
-/* ---- UTF-8 ------------------------------------------------------------------------------------------------------- */
+/* ---- UTF-8 ---- */
 
 /* What may follow the first byte of a sequence (RFC 3629, section 4). The second byte's range is what keeps out
  * overlong forms, surrogates, and code points above U+10FFFF; those after it are 80 to BF. */
@@ -77,7 +77,7 @@ static char *put_utf8(char *to, uint32_t point)
     return to;
 }
 
-/* ---- Escapes ----------------------------------------------------------------------------------------------------- */
+/* ---- escapes ---- */
 
 static int hex_digit(char byte)
 {
@@ -159,7 +159,7 @@ static uint32_t escape_point(char *at, char *end, char **next)
     return (uint32_t)short_escape(at[1]);
 }
 
-/* ---- Texts ------------------------------------------------------------------------------------------------------- */
+/* ---- texts ---- */
 
 char *json_text_end(char *at, char *end, bool *escaped)
 {

@@ -3,7 +3,7 @@
 
 #include "wire/json_reader.h"
 
-/* ---- Strings ----------------------------------------------------------------------------------------------------- */
+/* ---- strings ---- */
 
 static bool is_letter_or_digit(char byte)
 {
@@ -71,7 +71,7 @@ static bool string_is_acceptable(const struct field *field, struct slice string)
     }
 }
 
-/* ---- Fields ------------------------------------------------------------------------------------------------------ */
+/* ---- fields ---- */
 
 static bool take_string(const struct field *field, struct json_value *given, struct value *value)
 {
@@ -151,7 +151,7 @@ bool request_parse(char *payload, size_t length, const struct command *command, 
     return acceptable;
 }
 
-/* ---- WebSocket messages ------------------------------------------------------------------------------------------ */
+/* ---- webSocket messages ---- */
 
 static void take_envelope(struct json_members *members, struct envelope *envelope)
 {

@@ -154,7 +154,7 @@ static void handlers_may_drop_and_put(void **state)
     assert_ptr_equal(deadline_list_expire(&other, 120), &entries[1]);
 }
 
-/* ---- Against a model ----------------------------------------------------------------------------------------------*/
+/* ---- against a model ---- */
 
 #define MODEL_ENTRIES 40
 

@@ -324,7 +324,7 @@ static void version_names_the_stage(void **state)
     assert_string_equal(call->out, "03-epoll " CHAT_VERSION "\n");
 }
 
-/* ---- The limit on descriptors: in a process of its own, for a lowered hard limit stays lowered ----------------------*/
+/* ---- the limit on descriptors: in a process of its own, for a lowered hard limit stays lowered ---- */
 
 /* valgrind keeps descriptors for itself, and lets nobody lower the limit. */
 #define CANNOT_TRY 1

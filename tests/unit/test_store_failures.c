@@ -44,7 +44,7 @@ static void add_messages(struct store *s, uint32_t conversation, uint64_t first,
     assert_true(s->operations->commit(s));
 }
 
-/* ---- Descriptors ---------------------------------------------------------------------------------------------- */
+/* ---- descriptors ---- */
 
 static int highest_descriptor(void)
 {
@@ -124,7 +124,7 @@ static void descriptors_are_closed_on_exec(void **state)
     s->operations->free(s);
 }
 
-/* ---- A full disk ---------------------------------------------------------------------------------------------- */
+/* ---- A full disk ---- */
 
 static void limit_files_to(rlim_t bytes)
 {
@@ -243,7 +243,7 @@ static void many_failures_are_two_lines(void **state)
     s->operations->free(s);
 }
 
-/* ---- Purge ---------------------------------------------------------------------------------------------------- */
+/* ---- purge ---- */
 
 struct highest {
     uint32_t conversation;

@@ -30,7 +30,7 @@ static bool fails(void)
     return true;
 }
 
-/* ---- The VFS -------------------------------------------------------------------------------------------------- */
+/* ---- the VFS ---- */
 
 static sqlite3_file *real(sqlite3_file *file)
 {
@@ -150,7 +150,7 @@ static int tear_down(void **state)
     return sqlite3_vfs_unregister(&vfs);
 }
 
-/* ---- The work ------------------------------------------------------------------------------------------------- */
+/* ---- the work ---- */
 
 static char text[4001];
 static uint64_t committed; /* messages of conversation 1 */

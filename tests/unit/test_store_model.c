@@ -60,7 +60,7 @@ __attribute__((format(printf, 2, 3))) static bool line(struct writer *writer, co
     return true;
 }
 
-/* ---- What the store tells ------------------------------------------------------------------------------------- */
+/* ---- what the store tells ---- */
 
 #define S(slice) (int)(slice).length, (slice).length ? (slice).bytes : ""
 
@@ -123,7 +123,7 @@ static const struct store_loader loader = {
     tell_user, tell_friendship, tell_friend_request, tell_private, tell_group, tell_member, tell_latest, tell_highest,
 };
 
-/* ---- What the model tells ------------------------------------------------------------------------------------- */
+/* ---- what the model tells ---- */
 
 static uint64_t own(const struct model *m, uint32_t conversation, uint32_t user, uint64_t above)
 {
@@ -203,7 +203,7 @@ static void compare_histories(void)
     }
 }
 
-/* ---- Changes, to both ----------------------------------------------------------------------------------------- */
+/* ---- changes, to both ---- */
 
 static uint32_t any_user(void)
 {
@@ -369,7 +369,7 @@ static void change_something(void)
         send(c);
 }
 
-/* ---- The test ------------------------------------------------------------------------------------------------- */
+/* ---- the test ---- */
 
 static void one_transaction(void)
 {

@@ -46,7 +46,7 @@ static void add_messages(struct store *s, uint32_t conversation, uint64_t first,
     assert_true(s->operations->commit(s));
 }
 
-/* ---- Opening -------------------------------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 /* What opening that directory logs; it must fail. */
 static int open_must_fail(void *arg)
@@ -189,7 +189,7 @@ static void a_relative_directory_with_a_strange_name(void **state)
     assert_int_equal(support_in_child(open_relative, directory), 0);
 }
 
-/* ---- Version and damage --------------------------------------------------------------------------------------- */
+/* ---- version and damage ---- */
 
 static void execute(const char *sql)
 {

@@ -57,7 +57,7 @@ static void test_examples_of_the_protocol(void **state)
     assert_int_equal(frame_bytes(frame), 63);
 }
 
-/* ---- Cuts -------------------------------------------------------------------------------------------------------- */
+/* ---- cuts ---- */
 
 struct stream {
     unsigned char bytes[512];
@@ -158,7 +158,7 @@ static void test_byte_by_byte(void **state)
     assert_int_equal(next, STORY_COUNT);
 }
 
-/* ---- Faults ------------------------------------------------------------------------------------------------------ */
+/* ---- faults ---- */
 
 /* What a wrong byte at each offset of the head is; -1: the sender's choice. */
 static const int head_faults[12] = {

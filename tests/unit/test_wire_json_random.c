@@ -45,7 +45,7 @@ static void pick(struct maker *maker, const char *const *pieces, size_t size)
     put(maker, pieces[below(maker, size / sizeof(pieces[0]))]);
 }
 
-/* ---- JSON, mostly ------------------------------------------------------------------------------------------------ */
+/* ---- JSON, mostly ---- */
 
 static void make_value(struct maker *maker, unsigned depth);
 
@@ -183,7 +183,7 @@ static void make_json(struct maker *maker)
     make_space(maker);
 }
 
-/* ---- Damage ------------------------------------------------------------------------------------------------------ */
+/* ---- damage ---- */
 
 static const char alphabet[] = "{}[]\",:\\u0019aeE+-. \n\x01\x7f\x80\xbf\xc3\xa9\xed\xf4";
 
@@ -243,7 +243,7 @@ static void make_bytes(struct maker *maker)
     put(maker, frames[frame][1]);
 }
 
-/* ---- Tests ------------------------------------------------------------------------------------------------------- */
+/* ---- tests ---- */
 
 /* At least one of `rarest` must be acceptable, or the test tests little. */
 static void check(const char *kind, void (*make)(struct maker *maker), unsigned long rarest)

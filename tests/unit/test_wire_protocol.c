@@ -17,7 +17,7 @@ struct row {
     char cells[4][CELL_BYTES];
 };
 
-/* ---- The document ------------------------------------------------------------------------------------------------ */
+/* ---- the document ---- */
 
 static char *protocol; /* its whole text */
 
@@ -94,7 +94,7 @@ static const char *table_of(const char *rule)
     return at;
 }
 
-/* ---- What a cell says -------------------------------------------------------------------------------------------- */
+/* ---- what a cell says ---- */
 
 /* Take "(...)" out. */
 static void drop_parentheses(char *cell)
@@ -186,7 +186,7 @@ static void check_limit(const struct command *command, const struct field *field
     assert_int_equal(field->maximum, maximum);
 }
 
-/* ---- C-5: commands, names, fields, their order ------------------------------------------------------------------- */
+/* ---- C-5: commands, names, fields, their order ---- */
 
 static void check_fields(const struct command *command, char *cell)
 {
@@ -229,7 +229,7 @@ static void test_commands(void **state)
     assert_int_equal(index, 26);
 }
 
-/* ---- C-1 and C-2: limits ----------------------------------------------------------------------------------------- */
+/* ---- C-1 and C-2: limits ---- */
 
 static unsigned limits_checked[COMMANDS_MAX][COMMAND_FIELDS_MAX];
 
@@ -270,7 +270,7 @@ static void test_limits(void **state)
     }
 }
 
-/* ---- C-6: pushes ------------------------------------------------------------------------------------------------- */
+/* ---- C-6: pushes ---- */
 
 static void test_pushes(void **state)
 {
@@ -305,7 +305,7 @@ static void test_before_login(void **state)
         assert_int_equal(command->before_login, names(sentence, command->name));
 }
 
-/* ---- Look-up ----------------------------------------------------------------------------------------------------- */
+/* ---- look-up ---- */
 
 static const struct command *search(uint16_t cmd)
 {

@@ -13,7 +13,7 @@
 
 static struct buffer out;
 
-/* ---- The largest values ------------------------------------------------------------------------------------------ */
+/* ---- the largest values ---- */
 
 static struct slice name(void)
 {
@@ -52,7 +52,7 @@ static void put_boolean(const char *key)
     json_key_boolean(&out, slice_of(key), false);
 }
 
-/* ---- Lists ------------------------------------------------------------------------------------------------------- */
+/* ---- lists ---- */
 
 static void put_list(const char *key, size_t count, void (*put_members)(void))
 {
@@ -91,7 +91,7 @@ static void put_request(void)
     put_string("text", FRIEND_TEXT_MAX_BYTES);
 }
 
-/* ---- Replies ----------------------------------------------------------------------------------------------------- */
+/* ---- replies ---- */
 
 static void reply_nothing(void)
 {
@@ -209,7 +209,7 @@ static const struct {
     {CMD_TYPING,        reply_nothing   },
 };
 
-/* ---- Tests ------------------------------------------------------------------------------------------------------- */
+/* ---- tests ---- */
 
 static size_t reply_bytes(const char *result, void (*put_members)(void))
 {

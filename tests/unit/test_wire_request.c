@@ -18,7 +18,7 @@ struct values {
     const char *json[COMMAND_FIELDS_MAX];
 };
 
-/* ---- Values ------------------------------------------------------------------------------------------------------ */
+/* ---- values ---- */
 
 /* A string of `length` times `byte`, with its quotes; in one of a few buffers, taken in turn. */
 static const char *string_of(size_t length, char byte)
@@ -72,7 +72,7 @@ static struct values good_values(const struct command *command)
     return values;
 }
 
-/* ---- Checks ------------------------------------------------------------------------------------------------------ */
+/* ---- checks ---- */
 
 /* The payload with its fields from the last to the first: their order must not matter. */
 static size_t write_payload(char *payload, const struct command *command, const struct values *values)
@@ -130,7 +130,7 @@ static void each_field(void (*check)(const struct command *command, size_t index
     }
 }
 
-/* ---- Each field alone -------------------------------------------------------------------------------------------- */
+/* ---- each field alone ---- */
 
 static void check_missing(const struct command *command, size_t index)
 {
@@ -288,7 +288,7 @@ static void test_each_field(void **state)
     each_field(check_profile);
 }
 
-/* ---- Fields together --------------------------------------------------------------------------------------------- */
+/* ---- fields together ---- */
 
 /* All from some field on are wrong: that one is named. */
 static void check_first_offender(const struct command *command, size_t index)
@@ -378,7 +378,7 @@ static void test_values(void **state)
     assert_true(request.values[ANSWER_ACCEPT].boolean);
 }
 
-/* ---- WebSocket messages ------------------------------------------------------------------------------------------ */
+/* ---- webSocket messages ---- */
 
 static struct request parse_message(const char *json, struct envelope *envelope)
 {
