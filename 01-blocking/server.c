@@ -407,14 +407,32 @@ static void connection_close(struct connection *connection)
     pthread_cond_broadcast(&server->has_closed);
 }
 
-/* ---- the keeper ---- */
+/* ---- the loop: the keeper ---- */
 
-/* The hub's wake: from any thread, also with the mutex. */
+/* The hub's wake: from any thread, also with the mutex. It wakes the keeper. */
 static void server_wake(void *arg)
 {
     struct server *server = arg;
 
     alarm_ring(&server->alarm);
+}
+
+/* L-7. Returns when the last connection is closed. */
+static void server_stop(struct server *server)
+{
+    log_info("stopping");
+    program_let_stop(&server->stop);
+    pthread_mutex_lock(&server->mutex);
+    server->draining = true;
+    hub_drain(server->hub, clock_monotonic_ms());
+    (void)shutdown(server->listener, SHUT_RDWR); /* accept(2) returns EINVAL */
+    pthread_cond_broadcast(&server->has_closed); /* the acceptor may wait for a descriptor */
+    server_wake(server);
+    while (!hub_drained(server->hub))
+        server_wait(server, &server->has_closed);
+    server->ended = true;
+    server_wake(server);
+    pthread_mutex_unlock(&server->mutex);
 }
 
 /* With the mutex. A reader that blocks in recv(2) does not learn of the stop. The signal's handler does nothing; it only
@@ -469,24 +487,6 @@ static void *keeper_main(void *arg)
 {
     server_loop(arg);
     return NULL;
-}
-
-/* L-7. Returns when the last connection is closed. */
-static void server_stop(struct server *server)
-{
-    log_info("stopping");
-    program_let_stop(&server->stop);
-    pthread_mutex_lock(&server->mutex);
-    server->draining = true;
-    hub_drain(server->hub, clock_monotonic_ms());
-    (void)shutdown(server->listener, SHUT_RDWR); /* accept(2) returns EINVAL */
-    pthread_cond_broadcast(&server->has_closed); /* the acceptor may wait for a descriptor */
-    server_wake(server);
-    while (!hub_drained(server->hub))
-        server_wait(server, &server->has_closed);
-    server->ended = true;
-    server_wake(server);
-    pthread_mutex_unlock(&server->mutex);
 }
 
 /* ---- start and end ---- */

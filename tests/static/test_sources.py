@@ -89,3 +89,22 @@ def test_the_rules_find_what_they_look_for():
     assert code_of(ROOT / "common/base/listener.c").count("\n") == (
         (ROOT / "common/base/listener.c").read_text(encoding="utf-8").count("\n")
     )
+
+
+# Where 05 is two files, each has the part that is its own.
+STAGE_FUNCTIONS = ["listener_pause", "connection_open", "listener_ready", "connection_read", "connection_write",
+                   "connection_update", "connection_close", "server_wake", "server_stop", "server_loop", "server_init",
+                   "server_run", "main"]
+STAGE_FILES = [p for p in sources(".c") if re.match(r"0\d-\w+/server\.c", name(p))]
+
+
+@pytest.mark.parametrize("path", STAGE_FILES, ids=name)
+def test_stages_have_the_same_functions_in_the_same_order(path):
+    """So that `make diff` lays the same things side by side."""
+    defined = re.findall(r"^(?:static )?[a-z]\w* \*?(\w+)\([^;{]*\)\n\{", code_of(path), re.MULTILINE)
+    found = [function for function in defined if function in STAGE_FUNCTIONS]
+    if name(path).startswith("05-"):
+        assert {"listener_ready", "server_wake", "server_stop", "server_loop", "main"} <= set(found)
+        assert found.index("server_wake") < found.index("server_stop") < found.index("server_loop")
+    else:
+        assert found == STAGE_FUNCTIONS
