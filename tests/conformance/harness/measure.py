@@ -48,13 +48,19 @@ def asleep(server):
         os.kill(server.pid, signal.SIGCONT)
 
 
-def ended_by_itself(client, seconds=None):
-    """Wait, without reading, until the connection was reset; returns that moment."""
-    deadline = Deadline(client.wait_s if seconds is None else seconds)
+def reset_or_none(client, seconds):
+    """Wait, without reading, until the connection was reset; returns that moment, or None: it was not."""
     poller = select.poll()
     poller.register(client.socket, 0)       # POLLERR and POLLHUP are always told
-    assert poller.poll(deadline.left() * 1000), f"the connection was not reset within {deadline.seconds:g} s"
-    return time.monotonic()
+    return time.monotonic() if poller.poll(Deadline(seconds).left() * 1000) else None
+
+
+def ended_by_itself(client, seconds=None):
+    """Wait, without reading, until the connection was reset; returns that moment."""
+    seconds = client.wait_s if seconds is None else seconds
+    moment = reset_or_none(client, seconds)
+    assert moment, f"the connection was not reset within {seconds:g} s"
+    return moment
 
 
 def cpu_seconds(server):
