@@ -312,7 +312,7 @@ COMMANDS = {model: line for line, model in re.findall(r"^(strace .*/echo-(\w+)) 
 CLIENT = re.search(r"^python3 -c '(.*?)'$", README, re.MULTILINE | re.DOTALL)[1]
 TAKEN = r'sendto\(\d+, "xxxx"\.\.\., 65536, MSG_NOSIGNAL, NULL, 0\) += (?:(?!65536\n)\d+|-1 EAGAIN.*)\n'
 SHORT = {       # of what strace shows until the client waits for Enter
-    "blocking": r'sendto\(\d+, "xxxx"\.\.\., 65536, MSG_NOSIGNAL, NULL, 0$',
+    "blocking": r'sendto\(\d+, "xxxx"\.\.\., \d+, MSG_NOSIGNAL, NULL, 0$',
     "select": TAKEN + r"pselect6\(5, \[3\], \[4\]",
     "epoll": TAKEN + r"epoll_ctl\(.*events=EPOLLOUT,",
     "libevent": r"epoll_ctl\(.*events=EPOLLOUT,",
