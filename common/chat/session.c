@@ -349,7 +349,8 @@ void session_update(struct session *session)
 
 void session_append(struct session *session, struct block *block, uint32_t offset, uint32_t length, bool push)
 {
-    if (push && session->overflowed && session->reason != REASON_SLOW_CONSUMER)
+    /* Dropped, for the end is near; a `bye`, which comes when there is a reason, is not. */
+    if (push && session->overflowed && session->reason == REASON_NONE)
         return;
     if (!outbox_append(&session->outbox, block, offset, length, push)) {
         session_reset(session, REASON_NO_MEMORY);
