@@ -45,7 +45,10 @@ REPORTS = {
 
 
 def run_suite(*arguments, suite="suite"):
-    environment = {**os.environ, "CONFORMANCE_TAG": "tag", "COLUMNS": "80", "PYTHONDONTWRITEBYTECODE": "1"}
+    # pytest writes longer texts where it finds itself in CI, and takes more arguments from PYTEST_ADDOPTS.
+    inherited = {name: value for name, value in os.environ.items()
+                 if name not in ("CI", "BUILD_NUMBER") and not name.startswith(("PYTEST_", "PY_COLORS", "FORCE_COLOR"))}
+    environment = {**inherited, "CONFORMANCE_TAG": "tag", "COLUMNS": "80", "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run([sys.executable, "-m", "pytest", suite, "--slow-factor", SLOW_FACTOR, *arguments], cwd=HERE,
                           env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
                           check=False)
