@@ -69,7 +69,7 @@ export TSAN_OPTIONS  ?= allocator_may_return_null=1
 export UBSAN_OPTIONS ?= print_stacktrace=1
 
 # Names for pkg-config. It is asked in the recipes, not here: `make run` may have to install it first.
-COMMON_LIBRARIES := libsodium jansson zlib sqlite3
+COMMON_LIBRARIES := libsodium jansson libdeflate sqlite3
 CLIENT_LIBRARIES := $(COMMON_LIBRARIES) libedit
 UNIT_LIBRARIES   := $(CLIENT_LIBRARIES) cmocka
 STAGE_LIBRARIES   = $(COMMON_LIBRARIES) $(if $(filter 04-% 05-%,$(1)),libevent)
@@ -298,7 +298,7 @@ clean: ## remove bin/ and build/
 
 # ---- What the machine must have -------------------------------------------------------------------------------------
 
-BUILD_PACKAGES := gcc libc6-dev make pkg-config libevent-dev libsodium-dev libsqlite3-dev libjansson-dev zlib1g-dev \
+BUILD_PACKAGES := gcc libc6-dev make pkg-config libevent-dev libsodium-dev libsqlite3-dev libjansson-dev libdeflate-dev \
                   libedit-dev
 TEST_PACKAGES  := clang libclang-rt-14-dev clang-format clang-tidy libcmocka-dev valgrind python3 python3-pytest \
                   strace gdb
