@@ -467,8 +467,9 @@ def was_reset(client):
 def test_who_takes_slowly_is_not_reset(start_server, online, group):
     """Something always waits for bob, for longer than the timeout, but something of it is taken all the time. His
     pings show that he is not idle (L-2)."""
-    s = Scene(start_server("--idle-timeout", "0.8", "--outbox-limit", "8388608", "--store", "memory"), online, group,
-              bob_buffer=32768)
+    timeout = scaled(0.8)       # bob has to begin before it is over, on a slow machine, too
+    s = Scene(start_server("--idle-timeout", str(timeout), "--outbox-limit", "8388608", "--store", "memory"), online,
+              group, bob_buffer=32768)
     s.bob.stop_reading()
     for _ in range(8):
         s.write(100)
@@ -477,5 +478,5 @@ def test_who_takes_slowly_is_not_reset(start_server, online, group):
         s.bob.send("ping")
         s.alice.ok("ping"), s.carol.ok("ping")
         s.bob.take_until(lambda: len(s.bob.pushes) >= count, f"{count} messages")
-        let_pass(0.2)
+        let_pass(timeout / 4)
     assert [push["msg_id"] for push in s.bob.barrier()] == list(range(1, 801))
