@@ -10,6 +10,9 @@ static void prepare_signals(sigset_t *stop)
     sigaddset(stop, SIGINT);
     /* Before there are threads: they inherit it (pthread_sigmask(3)). */
     pthread_sigmask(SIG_BLOCK, stop, NULL);
+    /* A shell without job control has background processes ignore SIGINT; a second one is to end the process (L-7). */
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGINT, SIG_DFL);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
 }

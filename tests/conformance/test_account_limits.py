@@ -170,7 +170,7 @@ def great_group(start_server, online, crowd, name):
     """great_group(n) -> (a server, its owner, the group, its crowd, its other members). With `--store memory`: here it
     is the number that counts, and every member registers, logs in and joins."""
     def make(members):
-        server = start_server("--store", "memory")
+        server = start_server("--store", "memory", "--login-timeout", "600")   # the owner logs in again at the end
         owner = online("owner", server)
         room = name("great")
         owner.ok("group_create", group=room)

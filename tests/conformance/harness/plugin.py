@@ -1,5 +1,6 @@
 """The suite as a pytest plugin: options, markers, verdicts, reports, and the table of rules at the end."""
 
+import signal
 import sys
 import textwrap
 from pathlib import Path
@@ -31,6 +32,8 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "rule(*ids): the rules of docs/protocol.md that the test tests")
     config.addinivalue_line("markers", "needs(*capabilities): what the server must claim in hello")
     set_slow_factor(config.getoption("slow_factor"))
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:       # in the background of a shell: servers would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.ledger = rules.Ledger()
     config.rule_texts = load_rules(config)
     config.problems = []                # of the run as a whole; any makes it fail
