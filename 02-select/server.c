@@ -19,6 +19,7 @@
  * Threads.    One, but for server_wake(). Beside it run the workers (passwords) and, with --store sqlite, the engine's
  *             thread: a loop must never wait for a disk. They touch nothing here.
  */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -77,6 +78,7 @@ static void connection_close(struct server *server, struct connection *connectio
 
 static void watch(struct server *server, int fd, fd_set *set)
 {
+    assert(fd < FD_SETSIZE); /* I5 */
     FD_SET(fd, set);
     if (fd > server->highest)
         server->highest = fd;
@@ -162,14 +164,12 @@ static void listener_ready(struct server *server)
         switch (errno) {
         case EAGAIN:
             return;
-        case EMFILE:
-        case ENFILE:
-        case ENOBUFS:
-        case ENOMEM:
-            listener_pause(server, errno);
-            return;
+        case EINTR:
+        case ECONNABORTED:
+            break; /* that one is gone: the next */
         default:
-            break; /* EINTR, ECONNABORTED, and what accept(2) passes on of the network: not the listener's errors */
+            listener_pause(server, errno); /* EMFILE, ENFILE, ENOMEM and such: the next call would fail, too */
+            return;
         }
     }
 }
@@ -193,12 +193,11 @@ static void connection_read(struct server *server, struct connection *connection
         COUNTER_ADD(hub_counters(server->hub), read_calls_total, 1);
         length = recv(connection->fd, server->read_buffer, sizeof server->read_buffer, 0);
     } while (length < 0 && errno == EINTR);
+    /* EAGAIN comes although select said otherwise: select(2), BUGS. */
     if (length > 0)
         session_receive(connection->session, server->read_buffer, (size_t)length, server->now_ms);
-    else if (length == 0)
-        session_end(connection->session, PEER_FINISHED, server->now_ms);
-    else if (errno != EAGAIN) /* which comes although select said otherwise: select(2), BUGS */
-        session_end(connection->session, PEER_GONE, server->now_ms);
+    else if (length == 0 || errno != EAGAIN)
+        session_end(connection->session, length == 0 ? PEER_FINISHED : PEER_GONE, server->now_ms);
 }
 
 /* Until nothing waits, or the system takes no more: an outbox has a bound, so this loop has one. */
@@ -245,7 +244,7 @@ static void connection_update(struct server *server, struct connection *connecti
     }
 }
 
-/* The only place where a connection's descriptor is closed. */
+/* The end of every connection that had a session. */
 static void connection_close(struct server *server, struct connection *connection, bool reset)
 {
     static const struct linger abort_connection = {.l_onoff = 1, .l_linger = 0};
@@ -301,6 +300,7 @@ static void server_stop(struct server *server)
     server->draining = true;
     close(server->listener);
     server->listener = -1;
+    server->accept_again_ms = 0;
     hub_drain(server->hub, server->now_ms);
     close(server->signals[0]); /* the handler is gone: nobody writes any more */
     close(server->signals[1]);
@@ -339,13 +339,11 @@ static int wait_ms(struct server *server)
 {
     uint64_t deadline_ms = hub_deadline(server->hub);
 
+    if (server->emptying)
+        return 0;
     if (server->accept_again_ms != 0 && server->accept_again_ms < deadline_ms)
         deadline_ms = server->accept_again_ms;
-    if (server->emptying || deadline_ms <= server->now_ms)
-        return 0;
-    if (deadline_ms == UINT64_MAX)
-        return -1;
-    return deadline_ms - server->now_ms < INT32_MAX ? (int)(deadline_ms - server->now_ms) : INT32_MAX;
+    return clock_wait_ms(server->now_ms, deadline_ms);
 }
 
 /* select(2) writes the answer over the question, and may write the rest of the time over the time: it gets copies. */
@@ -383,36 +381,30 @@ static void server_loop(struct server *server)
 
 /* ---- start and end ---- */
 
-/* Neither end may ever block: not the loop, and not who wakes it. False: logged. */
-static bool open_pipes(struct server *server)
-{
-    server->wake[0] = server->wake[1] = server->signals[0] = server->signals[1] = -1;
-    if (pipe2(server->wake, O_CLOEXEC | O_NONBLOCK) == 0 && pipe2(server->signals, O_CLOEXEC | O_NONBLOCK) == 0)
-        return true;
-    log_error("cannot make a pipe: %s", strerror(errno));
-    return false;
-}
-
-/* SA_RESTART: no other call has to know of EINTR; select(2) returns all the same (signal(7)). */
-static void handle_signals(struct server *server)
+/* No end of a pipe may ever block: not the loop, and not who wakes it. SA_RESTART: no other call has to know of EINTR;
+ * select(2) returns all the same (signal(7)). False: logged. */
+static bool make_loop(struct server *server)
 {
     struct sigaction action = {.sa_handler = stop_asked, .sa_mask = server->stop, .sa_flags = SA_RESTART};
 
+    server->wake[0] = server->wake[1] = server->signals[0] = server->signals[1] = -1;
+    if (pipe2(server->wake, O_CLOEXEC | O_NONBLOCK) != 0 || pipe2(server->signals, O_CLOEXEC | O_NONBLOCK) != 0) {
+        log_error("cannot make the event loop: %s", strerror(errno));
+        return false;
+    }
     signal_pipe = server->signals[1];
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
     program_let_stop(&server->stop);
+    return true;
 }
 
 /* What can fail of the loop itself. False: logged. */
 static bool server_init(struct server *server, const struct options *options)
 {
     server->now_ms = clock_monotonic_ms();
-    server->listener = open_pipes(server) ? listener_open(options->host, options->port) : -1;
-    if (server->listener < 0)
-        return false;
-    handle_signals(server);
-    return true;
+    server->listener = make_loop(server) ? listener_open(options->host, options->port) : -1;
+    return server->listener >= 0;
 }
 
 static void server_fini(struct server *server)

@@ -11,11 +11,12 @@
  *             A call is made when both hold. Whoever makes the second of them true sees to it that the call happens:
  *             there will be no further event. So a connection whose read stopped at the budget, or at the session's
  *             wish, is remembered in the ready list.
- * Invariants. I1  connections[fd] is the connection of an open descriptor, else NULL.
+ * Invariants. I1  a connection is in `connections` while it is open, then in `closed` until the turn ends.
  *             I2  readable and session_wants_read(): the connection is in the ready list, until it is read.
  *             I3  writable and session_has_output(): it is written before the turn ends.
- *             I4  an event names descriptor and generation; one whose generation is not that of connections[fd] belongs
- *                 to a connection that was closed earlier in the same batch, and falls on the floor.
+ *             I4  an event names its connection by address. If that was closed earlier in the batch, it is still there
+ *                 (I1), without a session, and the event falls on the floor. By its descriptor, it could be taken for
+ *                 one that was accepted since, and got the same number.
  * Threads.    One, but for server_wake(). Beside it run the workers (passwords) and, with --store sqlite, the engine's
  *             thread: a loop must never wait for a disk. They touch nothing here.
  */
@@ -26,6 +27,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/queue.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -47,15 +49,15 @@ enum {
 };
 
 struct connection {
+    LIST_ENTRY(connection) link; /* I1 */
+    TAILQ_ENTRY(connection) ready;
     int fd;
-    uint32_t generation;     /* I4 */
-    struct session *session; /* NULL: closed, and only still in the ready list */
-    struct connection *next_ready;
+    struct session *session; /* NULL: closed */
     bool in_ready;
     bool readable;
     bool writable;
-    bool ending;   /* the peer's end was signalled: a short read does not mean that the socket is empty */
-    bool sent_fin; /* shutdown(SHUT_WR) was called */
+    bool read_until_again; /* the end, or urgent data, was signalled: a short read does not say that nothing is left */
+    bool sent_fin;         /* shutdown(SHUT_WR) was called */
 };
 
 struct server {
@@ -68,10 +70,8 @@ struct server {
     uint64_t now_ms;
     uint64_t accept_again_ms; /* 0: accepting */
     bool draining;
-    uint32_t generation; /* of the newest connection */
-    struct connection **connections;
-    size_t connection_capacity;
-    struct connection *ready_first, *ready_last;
+    LIST_HEAD(, connection) connections, closed; /* I1 */
+    TAILQ_HEAD(, connection) ready;              /* I2 */
     char read_buffer[READ_BUFFER_BYTES];
     char scratch[OUTPUT_GATHER_BYTES];
 };
@@ -80,38 +80,19 @@ static void connection_close(struct server *server, struct connection *connectio
 
 /* ---- what epoll watches ---- */
 
-static uint64_t event_name(int fd, uint32_t generation)
+/* `name` comes back with each event: a connection, or the member of struct server that has the descriptor. */
+static bool watch(struct server *server, int fd, uint32_t events, void *name)
 {
-    return (uint64_t)generation << 32 | (uint32_t)fd;
-}
-
-static bool watch(struct server *server, int fd, uint32_t generation, uint32_t events)
-{
-    struct epoll_event event = {.events = events, .data.u64 = event_name(fd, generation)};
+    struct epoll_event event = {.events = events, .data.ptr = name};
 
     return epoll_ctl(server->epoll, EPOLL_CTL_ADD, fd, &event) == 0;
 }
 
-/* The connection that an event names; NULL: it is closed (I4). */
-static struct connection *connection_of(const struct server *server, uint64_t name)
-{
-    size_t fd = (uint32_t)name;
-    struct connection *connection = fd < server->connection_capacity ? server->connections[fd] : NULL;
-
-    return connection != NULL && connection->generation == name >> 32 ? connection : NULL;
-}
-
 static void make_ready(struct server *server, struct connection *connection)
 {
-    if (connection->in_ready)
-        return;
+    if (!connection->in_ready)
+        TAILQ_INSERT_TAIL(&server->ready, connection, ready);
     connection->in_ready = true;
-    connection->next_ready = NULL;
-    if (server->ready_last == NULL)
-        server->ready_first = connection;
-    else
-        server->ready_last->next_ready = connection;
-    server->ready_last = connection;
 }
 
 /* I2 */
@@ -135,44 +116,21 @@ static void listener_pause(struct server *server, int reason)
 
 static void listener_resume(struct server *server)
 {
-    if (server->accept_again_ms == 0 || server->listener < 0)
-        return;
-    if (watch(server, server->listener, 0, EPOLLIN))
-        server->accept_again_ms = 0;
-    else
-        server->accept_again_ms = server->now_ms + ACCEPT_PAUSE_MS;
+    if (server->accept_again_ms != 0)
+        server->accept_again_ms =
+            watch(server, server->listener, EPOLLIN, &server->listener) ? 0 : server->now_ms + ACCEPT_PAUSE_MS;
 }
 
-static bool reserve_table(struct server *server, int fd)
-{
-    size_t capacity = server->connection_capacity == 0 ? 64 : server->connection_capacity;
-    struct connection **connections;
-
-    while (capacity <= (size_t)fd)
-        capacity *= 2;
-    if (capacity == server->connection_capacity)
-        return true;
-    connections = realloc(server->connections, capacity * sizeof *connections);
-    if (connections == NULL)
-        return false;
-    for (size_t i = server->connection_capacity; i < capacity; i++)
-        connections[i] = NULL;
-    server->connections = connections;
-    server->connection_capacity = capacity;
-    return true;
-}
-
-/* Own `fd` from here on. A new socket is writable, and readable as far as we know. */
+/* Own `fd` from here on. A new socket is writable; its first event tells whether it is readable. */
 static void connection_open(struct server *server, int fd, const struct sockaddr *peer)
 {
-    struct connection *connection = reserve_table(server, fd) ? calloc(1, sizeof *connection) : NULL;
+    struct connection *connection = calloc(1, sizeof *connection);
 
     if (connection == NULL) {
         close(fd);
         return;
     }
     connection->fd = fd;
-    connection->generation = ++server->generation;
     connection->writable = true;
     connection->session = hub_open(server->hub, peer, connection, server->now_ms);
     if (connection->session == NULL) {
@@ -180,8 +138,8 @@ static void connection_open(struct server *server, int fd, const struct sockaddr
         free(connection);
         return;
     }
-    server->connections[fd] = connection;
-    if (!watch(server, fd, connection->generation, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET))
+    LIST_INSERT_HEAD(&server->connections, connection, link);
+    if (!watch(server, fd, EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLOUT | EPOLLET, connection))
         connection_close(server, connection, true);
 }
 
@@ -199,14 +157,12 @@ static void listener_ready(struct server *server)
         switch (errno) {
         case EAGAIN:
             return;
-        case EMFILE:
-        case ENFILE:
-        case ENOBUFS:
-        case ENOMEM:
-            listener_pause(server, errno);
-            return;
+        case EINTR:
+        case ECONNABORTED:
+            break; /* that one is gone: the next */
         default:
-            break; /* EINTR, ECONNABORTED, and what accept(2) passes on of the network: not the listener's errors */
+            listener_pause(server, errno); /* EMFILE, ENFILE, ENOMEM and such: the next call would fail, too */
+            return;
         }
     }
 }
@@ -229,17 +185,15 @@ static void connection_read(struct server *server, struct connection *connection
         COUNTER_ADD(hub_counters(server->hub), read_calls_total, 1);
         length = recv(connection->fd, server->read_buffer, sizeof server->read_buffer, 0);
     } while (length < 0 && errno == EINTR);
-    if (length > 0) {
-        /* A short read has emptied the socket, and what comes will be an edge: the call that would say EAGAIN is saved.
-         * Not so when the peer's end was signalled: that edge is spent, and only the next call will say 0. */
-        connection->readable = (size_t)length == sizeof server->read_buffer || connection->ending;
+    /* A short read has emptied the socket, and what comes will be an edge: the call that would say EAGAIN is saved. Not
+     * so after the peer's end, for that edge is spent, and only the next call says 0; nor before an urgent byte, at which
+     * a read ends (tcp(7)). */
+    connection->readable =
+        length == (ssize_t)sizeof server->read_buffer || (length > 0 && connection->read_until_again);
+    if (length > 0)
         session_receive(connection->session, server->read_buffer, (size_t)length, server->now_ms);
-    } else if (length < 0 && errno == EAGAIN) {
-        connection->readable = false;
-    } else {
-        connection->readable = false;
+    else if (length == 0 || errno != EAGAIN)
         session_end(connection->session, length == 0 ? PEER_FINISHED : PEER_GONE, server->now_ms);
-    }
     tell_if_drained(server, connection);
     read_later(server, connection);
 }
@@ -270,6 +224,7 @@ static void connection_write(struct server *server, struct connection *connectio
 static void connection_update(struct server *server, struct connection *connection)
 {
     connection_write(server, connection);
+    read_later(server, connection);
     switch (session_phase(connection->session)) {
     case SESSION_OPEN:
     case SESSION_FLUSH:
@@ -281,12 +236,11 @@ static void connection_update(struct server *server, struct connection *connecti
         break;
     case SESSION_CLOSE:
         connection_close(server, connection, false);
-        return;
+        break;
     case SESSION_RESET:
         connection_close(server, connection, true);
-        return;
+        break;
     }
-    read_later(server, connection);
 }
 
 /* The end of every connection that had a session. */
@@ -297,12 +251,24 @@ static void connection_close(struct server *server, struct connection *connectio
     if (reset)
         (void)setsockopt(connection->fd, SOL_SOCKET, SO_LINGER, &abort_connection, sizeof abort_connection);
     session_free(connection->session);
-    connection->session = NULL;
-    server->connections[connection->fd] = NULL; /* I1, I4 */
-    close(connection->fd);                      /* which takes it out of epoll: there is no duplicate of it */
-    if (!connection->in_ready)
+    connection->session = NULL; /* I4 */
+    if (connection->in_ready)
+        TAILQ_REMOVE(&server->ready, connection, ready);
+    LIST_REMOVE(connection, link);
+    LIST_INSERT_HEAD(&server->closed, connection, link); /* I1 */
+    close(connection->fd);                               /* which takes it out of epoll: there is no duplicate of it */
+    listener_resume(server);                             /* there is a descriptor again */
+}
+
+/* I1: at the end of a turn, no event is left that may name them. */
+static void free_closed(struct server *server)
+{
+    struct connection *connection;
+
+    while ((connection = LIST_FIRST(&server->closed)) != NULL) {
+        LIST_REMOVE(connection, link);
         free(connection);
-    listener_resume(server); /* there is a descriptor again */
+    }
 }
 
 /* ---- the loop ---- */
@@ -329,6 +295,7 @@ static void wake_ready(const struct server *server)
 static void server_stop(struct server *server)
 {
     struct signalfd_siginfo info;
+    struct connection *connection;
 
     if (read(server->signals, &info, sizeof info) != sizeof info)
         return;
@@ -336,12 +303,11 @@ static void server_stop(struct server *server)
     server->draining = true;
     close(server->listener);
     server->listener = -1;
+    server->accept_again_ms = 0;
     hub_drain(server->hub, server->now_ms);
-    for (size_t fd = 0; fd < server->connection_capacity; fd++) {
-        if (server->connections[fd] == NULL)
-            continue;
-        server->connections[fd]->readable = true;
-        make_ready(server, server->connections[fd]);
+    LIST_FOREACH (connection, &server->connections, link) {
+        connection->readable = true;
+        make_ready(server, connection);
     }
     program_let_stop(&server->stop);
     close(server->signals);
@@ -350,9 +316,11 @@ static void server_stop(struct server *server)
 
 static void connection_ready(struct server *server, struct connection *connection, uint32_t events)
 {
-    if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
-        connection->ending = true;
-    if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) {
+    if (connection->session == NULL)
+        return; /* I4 */
+    if ((events & (EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
+        connection->read_until_again = true;
+    if ((events & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) {
         connection->readable = true;
         make_ready(server, connection);
     }
@@ -364,34 +332,28 @@ static void connection_ready(struct server *server, struct connection *connectio
 
 static void dispatch(struct server *server, const struct epoll_event *event)
 {
-    int fd = (int)(uint32_t)event->data.u64;
-    struct connection *connection = connection_of(server, event->data.u64);
-
-    if (connection != NULL)
-        connection_ready(server, connection, event->events);
-    else if (fd == server->listener)
+    if (event->data.ptr == &server->listener)
         listener_ready(server);
-    else if (fd == server->wake)
+    else if (event->data.ptr == &server->wake)
         wake_ready(server);
-    else if (fd == server->signals)
+    else if (event->data.ptr == &server->signals)
         server_stop(server);
+    else
+        connection_ready(server, event->data.ptr, event->events);
 }
 
 /* Everybody who is ready now, once; who becomes ready by it, or still is, comes in the next turn. */
 static void read_ready(struct server *server)
 {
-    struct connection *connection = server->ready_first;
+    TAILQ_HEAD(, connection) now = TAILQ_HEAD_INITIALIZER(now);
+    struct connection *connection;
 
-    server->ready_first = server->ready_last = NULL;
-    while (connection != NULL) {
-        struct connection *next = connection->next_ready;
-
+    TAILQ_CONCAT(&now, &server->ready, ready);
+    while ((connection = TAILQ_FIRST(&now)) != NULL) {
+        TAILQ_REMOVE(&now, connection, ready);
         connection->in_ready = false;
-        if (connection->session == NULL)
-            free(connection);
-        else if (connection->readable && session_wants_read(connection->session))
+        if (connection->readable && session_wants_read(connection->session))
             connection_read(server, connection);
-        connection = next;
     }
 }
 
@@ -399,13 +361,11 @@ static int wait_ms(struct server *server)
 {
     uint64_t deadline_ms = hub_deadline(server->hub);
 
+    if (!TAILQ_EMPTY(&server->ready))
+        return 0;
     if (server->accept_again_ms != 0 && server->accept_again_ms < deadline_ms)
         deadline_ms = server->accept_again_ms;
-    if (server->ready_first != NULL || deadline_ms <= server->now_ms)
-        return 0;
-    if (deadline_ms == UINT64_MAX)
-        return -1;
-    return deadline_ms - server->now_ms < INT32_MAX ? (int)(deadline_ms - server->now_ms) : INT32_MAX;
+    return clock_wait_ms(server->now_ms, deadline_ms);
 }
 
 static void server_loop(struct server *server)
@@ -426,37 +386,43 @@ static void server_loop(struct server *server)
         hub_turn(server->hub, server->now_ms);
         while ((session = hub_next_changed(server->hub)) != NULL)
             connection_update(server, session_connection(session));
+        free_closed(server);
     }
 }
 
 /* ---- start and end ---- */
 
-/* All level-triggered, and the listener, too: they are quiet when nothing happens, and nothing of them can be lost. */
+/* All level-triggered, and the listener, too: they are quiet when nothing happens, and nothing of them can be lost.
+ * False: logged. */
 static bool make_loop(struct server *server)
 {
     server->epoll = epoll_create1(EPOLL_CLOEXEC);
     server->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     server->signals = signalfd(-1, &server->stop, SFD_CLOEXEC | SFD_NONBLOCK);
-    return server->epoll >= 0 && server->wake >= 0 && server->signals >= 0 && watch(server, server->wake, 0, EPOLLIN) &&
-           watch(server, server->signals, 0, EPOLLIN);
+    if (server->epoll >= 0 && server->wake >= 0 && server->signals >= 0 &&
+        watch(server, server->wake, EPOLLIN, &server->wake) &&
+        watch(server, server->signals, EPOLLIN, &server->signals))
+        return true;
+    log_error("cannot make the event loop: %s", strerror(errno));
+    return false;
 }
 
 /* What can fail of the loop itself. False: logged. */
 static bool server_init(struct server *server, const struct options *options)
 {
+    TAILQ_INIT(&server->ready);
     server->now_ms = clock_monotonic_ms();
-    server->listener = -1;
-    if (!make_loop(server)) {
-        log_error("cannot make the event loop: %s", strerror(errno));
+    server->listener = make_loop(server) ? listener_open(options->host, options->port) : -1;
+    if (server->listener < 0)
         return false;
-    }
-    server->listener = listener_open(options->host, options->port);
-    return server->listener >= 0 && watch(server, server->listener, 0, EPOLLIN);
+    if (watch(server, server->listener, EPOLLIN, &server->listener))
+        return true;
+    log_error("cannot watch the listener: %s", strerror(errno));
+    return false;
 }
 
 static void server_fini(struct server *server)
 {
-    free(server->connections);
     if (server->listener >= 0)
         close(server->listener);
     if (server->signals >= 0)

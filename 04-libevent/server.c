@@ -11,10 +11,11 @@
  *                           the rest is taken back first. So all that waits is in the outbox, the session knows of it,
  *                           and its limits and deadlines hold as if there were no library (L-3, L-4, L-9, L-10).
  *
- * Invariants. I1  lent > 0: the library's output holds the last bytes of what session_output() gave, and session_sent()
- *                 is still to come; it is empty otherwise.
- *             I2  EV_READ is on when session_wants_read(), from the end of the turn on.
- *             I3  connections are closed between two passes of the loop, never in a callback: so none can be called
+ * Invariants. I1  a connection is in `connections` while it is open.
+ *             I2  session_wants_read(): EV_READ is on, from the end of the turn on.
+ *             I3  session_has_output(): it is lent before the turn ends. lent > 0: the library's output holds the last
+ *                 bytes of what session_output() gave, and session_sent() is still to come; it is empty otherwise.
+ *             I4  connections are closed between two passes of the loop, never in a callback: so none can be called
  *                 whose connection is gone, and no descriptor changes hands while events for it wait.
  * Threads.    One, but for server_wake(). Beside it run the workers (passwords) and, with --store sqlite, the engine's
  *             thread: a loop must never wait for a disk. They touch nothing here, so the library is not told to lock
@@ -51,28 +52,27 @@ enum {
 };
 
 struct connection {
-    LIST_ENTRY(connection) link;
-    struct server *server; /* a callback gets one argument */
-    int fd;                /* stays ours: with BEV_OPT_CLOSE_ON_FREE it would be closed some time later */
-    struct bufferevent *buffers;
+    LIST_ENTRY(connection) link; /* I1 */
+    int fd;                      /* stays ours: with BEV_OPT_CLOSE_ON_FREE it would be closed some time later */
     struct session *session;
-    size_t lent;   /* I1 */
-    bool reading;  /* I2: EV_READ is on */
+    struct server *server; /* a callback gets one argument */
+    struct bufferevent *buffers;
+    size_t lent;   /* I3 */
     bool sent_fin; /* shutdown(SHUT_WR) was called */
 };
 
 struct server {
     struct hub *hub;
-    struct event_base *base;
     struct evconnlistener *listener; /* NULL: closed; owns its descriptor */
-    struct event *accept_again;      /* pending: accepting pauses, there was no descriptor */
-    struct event *woken, *timer, *terminated, *interrupted;
+    struct event_base *base;
     int wake;
+    struct event *timer, *woken, *terminated, *interrupted;
     sigset_t stop;
-    uint64_t now_ms; /* the library returns when all callbacks ran: each of them reads the clock */
-    int accepts;     /* this turn */
+    uint64_t now_ms;          /* the library returns when all callbacks ran: each of them reads the clock */
+    uint64_t accept_again_ms; /* 0: accepting */
+    unsigned accepts;
     bool draining;
-    LIST_HEAD(, connection) connections;
+    LIST_HEAD(, connection) connections; /* I1 */
     char read_buffer[READ_BUFFER_BYTES];
     char scratch[OUTPUT_GATHER_BYTES];
 };
@@ -81,21 +81,7 @@ static void connection_close(struct server *server, struct connection *connectio
 static void connection_read(struct bufferevent *buffers, void *arg);
 static void connection_wrote(struct bufferevent *buffers, void *arg);
 static void connection_ended(struct bufferevent *buffers, short what, void *arg);
-
-/* ---- timers ---- */
-
-static void start_timer(struct event *timer, uint64_t wait_ms)
-{
-    struct timeval wait = {.tv_sec = (time_t)(wait_ms / 1000), .tv_usec = (suseconds_t)(wait_ms % 1000 * 1000)};
-
-    evtimer_add(timer, &wait);
-}
-
-/* The loop returns, which is all: hub_turn() looks what is due. */
-static void timer_ready(evutil_socket_t fd, short events, void *arg)
-{
-    (void)fd, (void)events, (void)arg;
-}
+static void read_as_wanted(struct server *server, struct connection *connection);
 
 /* ---- accepting ---- */
 
@@ -103,24 +89,14 @@ static void timer_ready(evutil_socket_t fd, short events, void *arg)
 static void listener_pause(struct server *server, int reason)
 {
     evconnlistener_disable(server->listener);
-    start_timer(server->accept_again, ACCEPT_PAUSE_MS);
+    server->accept_again_ms = server->now_ms + ACCEPT_PAUSE_MS;
     log_warn("accepting pauses: %s", strerror(reason));
 }
 
 static void listener_resume(struct server *server)
 {
-    if (server->listener == NULL)
-        return;
-    if (evconnlistener_enable(server->listener) == 0)
-        evtimer_del(server->accept_again);
-    else
-        start_timer(server->accept_again, ACCEPT_PAUSE_MS);
-}
-
-static void accept_again_ready(evutil_socket_t fd, short events, void *arg)
-{
-    (void)fd, (void)events;
-    listener_resume(arg);
+    if (server->accept_again_ms != 0)
+        server->accept_again_ms = evconnlistener_enable(server->listener) == 0 ? 0 : server->now_ms + ACCEPT_PAUSE_MS;
 }
 
 /* Own `fd` from here on. */
@@ -128,28 +104,28 @@ static void connection_open(struct server *server, int fd, const struct sockaddr
 {
     struct connection *connection = calloc(1, sizeof *connection);
     struct bufferevent *buffers = bufferevent_socket_new(server->base, fd, 0);
-    struct session *session =
-        connection != NULL && buffers != NULL ? hub_open(server->hub, peer, connection, server->now_ms) : NULL;
 
-    if (session == NULL) {
+    if (connection != NULL && buffers != NULL)
+        connection->session = hub_open(server->hub, peer, connection, server->now_ms);
+    if (connection == NULL || connection->session == NULL) {
         if (buffers != NULL)
             bufferevent_free(buffers);
         close(fd);
         free(connection);
         return;
     }
-    *connection =
-        (struct connection){.server = server, .fd = fd, .buffers = buffers, .session = session, .reading = true};
+    connection->fd = fd;
+    connection->server = server;
+    connection->buffers = buffers;
     LIST_INSERT_HEAD(&server->connections, connection, link);
     bufferevent_setcb(buffers, connection_read, connection_wrote, connection_ended, connection);
     /* The low watermark asks to be called after each write, not only after the one that empties the buffer. */
     bufferevent_setwatermark(buffers, EV_WRITE, OUTPUT_MAX_BYTES, 0);
     bufferevent_set_max_single_write(buffers, OUTPUT_MAX_BYTES);
-    if (bufferevent_enable(buffers, EV_READ) != 0)
-        connection_close(server, connection, true);
+    read_as_wanted(server, connection);
 }
 
-/* The library accepts until there is nobody, unless the callback disables it. */
+/* The library accepts until there is nobody, unless the callback disables it. Then it goes on in the next turn. */
 static void listener_ready(struct evconnlistener *listener, evutil_socket_t fd, struct sockaddr *peer, int length,
                            void *arg)
 {
@@ -158,41 +134,36 @@ static void listener_ready(struct evconnlistener *listener, evutil_socket_t fd, 
     (void)length;
     server->now_ms = clock_monotonic_ms();
     connection_open(server, fd, peer);
-    if (++server->accepts == ACCEPTS_MAX)
+    if (++server->accepts % ACCEPTS_MAX == 0) {
         evconnlistener_disable(listener);
+        server->accept_again_ms = server->now_ms;
+    }
 }
 
+/* EAGAIN, EINTR and ECONNABORTED, nobody tells. This is EMFILE, ENFILE, ENOMEM and such: the next call would fail, too. */
 static void listener_failed(struct evconnlistener *listener, void *arg)
 {
     (void)listener;
-    switch (errno) {
-    case EMFILE:
-    case ENFILE:
-    case ENOBUFS:
-    case ENOMEM:
-        listener_pause(arg, errno);
-        return;
-    default:
-        break; /* what accept(2) passes on of the network: not the listener's errors. EINTR and such, nobody tells */
-    }
+    listener_pause(arg, errno);
 }
 
 /* ---- a connection ---- */
 
-/* After the stop was asked for: the socket was read until it was empty, which ends what is taken up of it (L-7). The
- * library does not say that, so the socket is asked. */
+/* Whether the system has bytes for us (POLLIN), or takes some (POLLOUT). The library does not say: an input that is
+ * empty may be one that is not yet read, and an output that is not may have missed its turn to be written. */
+static bool socket_is_ready(int fd, short events)
+{
+    struct pollfd socket = {.fd = fd, .events = events};
+
+    return poll(&socket, 1, 0) != 0;
+}
+
+/* After the stop was asked for: the socket was read until it was empty, which ends what is taken up of it (L-7). */
 static void tell_if_drained(struct server *server, struct connection *connection)
 {
-    ssize_t length;
-    char byte;
-
-    if (!server->draining || evbuffer_get_length(bufferevent_get_input(connection->buffers)) > 0)
-        return;
-    do {
-        length = recv(connection->fd, &byte, 1, MSG_PEEK);
-    } while (length < 0 && errno == EINTR);
-    if (length < 0)
-        session_end(connection->session, errno == EAGAIN ? PEER_DRAINED : PEER_GONE, server->now_ms);
+    if (server->draining && evbuffer_get_length(bufferevent_get_input(connection->buffers)) == 0 &&
+        !socket_is_ready(connection->fd, POLLIN))
+        session_end(connection->session, PEER_DRAINED, server->now_ms);
 }
 
 /* What the library has read goes to the session. The pushes of a turn may keep a session from reading after the library
@@ -212,11 +183,9 @@ static void take_input(struct server *server, struct connection *connection)
 static void read_as_wanted(struct server *server, struct connection *connection)
 {
     bool wanted = session_wants_read(connection->session);
+    bool reading = (bufferevent_get_enabled(connection->buffers) & EV_READ) != 0;
 
-    if (connection->reading == wanted)
-        return;
-    connection->reading = wanted;
-    if ((wanted ? bufferevent_enable : bufferevent_disable)(connection->buffers, EV_READ) != 0)
+    if (reading != wanted && (wanted ? bufferevent_enable : bufferevent_disable)(connection->buffers, EV_READ) != 0)
         session_end(connection->session, PEER_GONE, server->now_ms);
 }
 
@@ -243,16 +212,8 @@ static void connection_ended(struct bufferevent *buffers, short what, void *arg)
 
     (void)buffers;
     server->now_ms = clock_monotonic_ms();
-    session_end(connection->session, (what & BEV_EVENT_EOF) != 0 ? PEER_FINISHED : PEER_GONE, server->now_ms);
-}
-
-/* Whether the system takes bytes. The library does not say either: one whose turn to write has not come yet looks like
- * one whose peer does not read, and only the second is a slow consumer. */
-static bool system_has_room(int fd)
-{
-    struct pollfd socket = {.fd = fd, .events = POLLOUT};
-
-    return poll(&socket, 1, 0) != 0;
+    session_end(connection->session, what == (BEV_EVENT_READING | BEV_EVENT_EOF) ? PEER_FINISHED : PEER_GONE,
+                server->now_ms);
 }
 
 static void lend_output(struct server *server, struct connection *connection)
@@ -275,7 +236,7 @@ static void lend_output(struct server *server, struct connection *connection)
     }
 }
 
-/* I1. The library keeps others from changing the front of its output while it writes; it is not writing now. */
+/* I3. The library keeps others from changing the front of its output while it writes; it is not writing now. */
 static void take_output_back(struct server *server, struct connection *connection)
 {
     struct evbuffer *output = bufferevent_get_output(connection->buffers);
@@ -290,11 +251,13 @@ static void take_output_back(struct server *server, struct connection *connectio
     session_sent(connection->session, written, server->now_ms);
 }
 
-/* End the loan if it is over, and lend what waits: the library writes it, in its next pass, and calls back. */
+/* End the loan if it is over, and lend what waits: the library writes it, in its next pass, and calls back. While the
+ * system takes some, the loan goes on: only one whose peer does not read is a slow consumer (L-3). */
 static void connection_write(struct server *server, struct connection *connection)
 {
     if (connection->lent > 0) {
-        if (evbuffer_get_length(bufferevent_get_output(connection->buffers)) > 0 && system_has_room(connection->fd))
+        if (evbuffer_get_length(bufferevent_get_output(connection->buffers)) > 0 &&
+            socket_is_ready(connection->fd, POLLOUT))
             return;
         take_output_back(server, connection);
     }
@@ -312,10 +275,12 @@ static void connection_wrote(struct bufferevent *buffers, void *arg)
     connection_write(server, connection);
 }
 
-/* Bring the connection in line with its session, after hub_next_changed() reported it. */
+/* Bring the socket in line with its session, after hub_next_changed() reported it. */
 static void connection_update(struct server *server, struct connection *connection)
 {
     connection_write(server, connection);
+    take_input(server, connection);
+    read_as_wanted(server, connection);
     switch (session_phase(connection->session)) {
     case SESSION_OPEN:
     case SESSION_FLUSH:
@@ -327,16 +292,14 @@ static void connection_update(struct server *server, struct connection *connecti
         break;
     case SESSION_CLOSE:
         connection_close(server, connection, false);
-        return;
+        break;
     case SESSION_RESET:
         connection_close(server, connection, true);
-        return;
+        break;
     }
-    take_input(server, connection);
-    read_as_wanted(server, connection);
 }
 
-/* The only place where a connection's descriptor is closed. */
+/* The end of every connection that had a session. */
 static void connection_close(struct server *server, struct connection *connection, bool reset)
 {
     static const struct linger abort_connection = {.l_onoff = 1, .l_linger = 0};
@@ -346,17 +309,15 @@ static void connection_close(struct server *server, struct connection *connectio
     /* Its events are gone at once, its memory with the next pass. What was lent is not looked at any more. */
     bufferevent_free(connection->buffers);
     session_free(connection->session);
-    LIST_REMOVE(connection, link);
+    LIST_REMOVE(connection, link); /* I1 */
     close(connection->fd);
     free(connection);
-    if (evtimer_pending(server->accept_again, NULL))
-        listener_resume(server); /* there is a descriptor again */
+    listener_resume(server); /* there is a descriptor again */
 }
 
 /* ---- the loop ---- */
 
-/* The hub's wake: from any thread, so it is no call of the library, which has no locks. EAGAIN: the counter is full, so
- * the loop wakes anyway (eventfd(2)). */
+/* The hub's wake: from any thread. EAGAIN: the counter is full, so the loop wakes anyway (eventfd(2)). */
 static void server_wake(void *arg)
 {
     const struct server *server = arg;
@@ -389,24 +350,38 @@ static void server_stop(evutil_socket_t number, short events, void *arg)
     server->draining = true;
     evconnlistener_free(server->listener);
     server->listener = NULL;
-    evtimer_del(server->accept_again);
+    server->accept_again_ms = 0;
     hub_drain(server->hub, server->now_ms);
-    for (connection = LIST_FIRST(&server->connections); connection != NULL; connection = LIST_NEXT(connection, link))
+    LIST_FOREACH (connection, &server->connections, link)
         tell_if_drained(server, connection);
     /* Signals have their default effect again: one more ends the process at once. */
     event_del(server->terminated);
     event_del(server->interrupted);
 }
 
-/* Call it last before waiting, see hub_deadline(). */
-static void set_timer(struct server *server)
+static int wait_ms(struct server *server)
 {
     uint64_t deadline_ms = hub_deadline(server->hub);
 
-    if (deadline_ms == UINT64_MAX)
-        evtimer_del(server->timer);
-    else
-        start_timer(server->timer, deadline_ms > server->now_ms ? deadline_ms - server->now_ms : 0);
+    if (server->accept_again_ms != 0 && server->accept_again_ms < deadline_ms)
+        deadline_ms = server->accept_again_ms;
+    return clock_wait_ms(server->now_ms, deadline_ms);
+}
+
+/* The loop returns, which is all: hub_turn() looks what is due. */
+static void timer_ready(evutil_socket_t fd, short events, void *arg)
+{
+    (void)fd, (void)events, (void)arg;
+}
+
+/* Wait, and run all callbacks that are due. Without memory for the timer, do not wait. */
+static void run_callbacks(struct server *server)
+{
+    int wait = wait_ms(server);
+    struct timeval time = {.tv_sec = wait / 1000, .tv_usec = wait % 1000 * 1000L};
+    bool timed = (wait < 0 ? evtimer_del(server->timer) : evtimer_add(server->timer, &time)) == 0;
+
+    event_base_loop(server->base, timed ? EVLOOP_ONCE : EVLOOP_NONBLOCK);
 }
 
 static void server_loop(struct server *server)
@@ -414,12 +389,10 @@ static void server_loop(struct server *server)
     struct session *session;
 
     while (!server->draining || !hub_drained(server->hub)) {
-        set_timer(server);
-        server->accepts = 0;
-        event_base_loop(server->base, EVLOOP_ONCE); /* wait, and run all callbacks that are due */
+        run_callbacks(server);
         COUNTER_ADD(hub_counters(server->hub), wakeups_total, 1);
         server->now_ms = clock_monotonic_ms();
-        if (server->accepts >= ACCEPTS_MAX)
+        if (server->accept_again_ms != 0 && server->accept_again_ms <= server->now_ms)
             listener_resume(server);
         hub_turn(server->hub, server->now_ms);
         while ((session = hub_next_changed(server->hub)) != NULL)
@@ -434,57 +407,52 @@ static bool watch(struct event *event)
     return event != NULL && event_add(event, NULL) == 0;
 }
 
-static bool make_events(struct server *server)
+/* False: logged. */
+static bool make_loop(struct server *server)
 {
-    server->base = event_base_new();
     server->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (server->base == NULL || server->wake < 0)
-        return false;
-    server->timer = evtimer_new(server->base, timer_ready, server);
-    server->accept_again = evtimer_new(server->base, accept_again_ready, server);
-    server->woken = event_new(server->base, server->wake, EV_READ | EV_PERSIST, wake_ready, server);
-    server->terminated = evsignal_new(server->base, SIGTERM, server_stop, server);
-    server->interrupted = evsignal_new(server->base, SIGINT, server_stop, server);
-    return server->timer != NULL && server->accept_again != NULL && watch(server->woken) && watch(server->terminated) &&
-           watch(server->interrupted);
+    server->base = event_base_new();
+    if (server->base != NULL) {
+        server->timer = evtimer_new(server->base, timer_ready, server);
+        server->woken = event_new(server->base, server->wake, EV_READ | EV_PERSIST, wake_ready, server);
+        server->terminated = evsignal_new(server->base, SIGTERM, server_stop, server);
+        server->interrupted = evsignal_new(server->base, SIGINT, server_stop, server);
+    }
+    if (server->wake >= 0 && server->timer != NULL && watch(server->woken) && watch(server->terminated) &&
+        watch(server->interrupted))
+        return true;
+    log_error("cannot make the event loop: %s", strerror(errno));
+    return false;
 }
 
 /* What can fail of the loop itself. False: logged. */
 static bool server_init(struct server *server, const struct options *options)
 {
-    bool ready = make_events(server);
-    int fd = listener_open(options->host, options->port);
+    int fd = make_loop(server) ? listener_open(options->host, options->port) : -1;
 
+    server->now_ms = clock_monotonic_ms();
     if (fd < 0)
         return false;
-    server->now_ms = clock_monotonic_ms();
-    if (ready)
-        server->listener = evconnlistener_new(server->base, listener_ready, server,
-                                              LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
-    if (server->listener != NULL) {
-        evconnlistener_set_error_cb(server->listener, listener_failed);
-        return true;
+    server->listener =
+        evconnlistener_new(server->base, listener_ready, server, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
+    if (server->listener == NULL) {
+        log_error("cannot watch the listener: %s", strerror(errno));
+        close(fd);
+        return false;
     }
-    log_error("cannot make the event loop: %s", strerror(errno));
-    close(fd);
-    return false;
-}
-
-static void free_event(struct event *event)
-{
-    if (event != NULL)
-        event_free(event);
+    evconnlistener_set_error_cb(server->listener, listener_failed);
+    return true;
 }
 
 static void server_fini(struct server *server)
 {
+    struct event *const events[] = {server->timer, server->woken, server->terminated, server->interrupted};
+
     if (server->listener != NULL)
         evconnlistener_free(server->listener);
-    free_event(server->timer);
-    free_event(server->accept_again);
-    free_event(server->woken);
-    free_event(server->terminated);
-    free_event(server->interrupted);
+    for (size_t i = 0; i < sizeof events / sizeof *events; i++)
+        if (events[i] != NULL)
+            event_free(events[i]);
     if (server->base != NULL)
         event_base_free(server->base);
     close(server->wake);

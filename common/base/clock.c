@@ -1,5 +1,6 @@
 #include "base/clock.h"
 
+#include <limits.h>
 #include <stddef.h>
 #include <time.h>
 
@@ -24,6 +25,15 @@ int64_t clock_unix_ms(void)
     struct timespec now = read_clock(CLOCK_REALTIME);
 
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+int clock_wait_ms(uint64_t now_ms, uint64_t deadline_ms)
+{
+    if (deadline_ms == UINT64_MAX)
+        return -1;
+    if (deadline_ms <= now_ms)
+        return 0;
+    return deadline_ms - now_ms < INT_MAX ? (int)(deadline_ms - now_ms) : INT_MAX;
 }
 
 static uint64_t system_monotonic_ms(void *arg)

@@ -20,4 +20,8 @@ extern const struct clock clock_system;
 uint64_t clock_monotonic_ms(void);
 int64_t clock_unix_ms(void);
 
+/* How long to wait from `now_ms` until `deadline_ms`, as poll(2) and epoll_wait(2) take it: 0 when that is over, -1 (for
+ * ever) when it is UINT64_MAX. */
+int clock_wait_ms(uint64_t now_ms, uint64_t deadline_ms);
+
 #endif

@@ -10,6 +10,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import pytest
+
 from harness import needs, rule
 from harness.clock import Deadline, scaled
 from harness.measure import let_pass
@@ -23,6 +25,7 @@ BURST = 64
 # Stage: members of a group, and the writes that BURST messages in one segment to them may cost.
 BUDGETS = {"01-blocking": (1000, 2500), "02-select": (500, 550), "03-epoll": (1000, 1100), "05-threaded": (1000, 1100)}
 WITHOUT_EPOLL_CTL = {"01-blocking", "02-select", "03-epoll", "05-threaded"}     # a message
+PAUSING = {"02-select", "03-epoll", "04-libevent"}      # accepting, whatever the error
 LONG = "3600"           # no timer may end within the test
 
 
@@ -112,17 +115,43 @@ def test_no_epoll_ctl_a_message(start_server, online, leave_out):
     assert len(calls) <= 2, f"{len(calls)} calls of epoll_ctl for 200 messages"
 
 
+@rule("S-7", "L-6")
+@pytest.mark.parametrize("error, most", [("EPERM", 10), ("EMFILE", 10), ("ECONNABORTED", None), ("EINTR", None)])
+def test_an_error_of_accept_costs_little(start_server, online, connect, leave_out, error, most):
+    """strace makes every accept4(2) fail for a second, or one of them. An error that the next call would have, too (of
+    a descriptor, of memory, of a policy), is waited for; one that is over is not, and the next client is taken in."""
+    server = start_server("--store", "memory")
+    alice = online("alice", server)
+    if alice.ok("stats")["stage"] not in PAUSING:
+        leave_out("this stage claims no budget")
+    with calls_of(server, "accept4", f"inject=accept4:error={error}" + ("" if most else ":when=1")) as calls:
+        if calls is None:
+            leave_out("strace is not here, or may not look")
+        client = connect(server)
+        client.send("ping")
+        if most:
+            let_pass(1)
+            alice.ok("ping")
+        else:
+            client.must(client.reply(), "success")
+    assert any(error in line for line in calls), "no call has failed: the test says nothing"
+    if most:
+        assert len(calls) <= most, f"{len(calls)} calls of accept4 in a second in which all fail"
+        client.must(client.reply(), "success")
+
+
 @contextlib.contextmanager
-def calls_of(server, name):
+def calls_of(server, name, *more):
     """The calls of this name that the server makes meanwhile, a line each, in a list that is filled at the end. None:
-    strace cannot be had."""
+    strace cannot be had. `more` are expressions for its option -e."""
     if shutil.which("strace") is None:
         yield None
         return
     lines = []
+    options = [word for expression in (f"trace={name}", "signal=none", *more) for word in ("-e", expression)]
     with tempfile.NamedTemporaryFile("r") as out:
-        strace = subprocess.Popen(["strace", "-f", "-qq", "-e", f"trace={name}", "-e", "signal=none", "-o", out.name,
-                                   "-p", str(server.pid)], stderr=subprocess.PIPE, text=True)
+        strace = subprocess.Popen(["strace", "-f", "-qq", *options, "-o", out.name, "-p", str(server.pid)],
+                                  stderr=subprocess.PIPE, text=True)
         try:
             yield lines if is_traced(server.pid, strace) else None
         finally:

@@ -1,11 +1,13 @@
 """Frames: how a connection begins, how its bytes are cut, and what a broken frame leads to (F-1 to F-4, F-6)."""
 
+import socket
 import time
 
 import pytest
 
 from harness import encode_frame, needs, note, rule
 from harness.clock import scaled
+from harness.measure import asleep
 from harness.protocol import CLIENT_LIMIT
 
 PING = encode_frame("ping", b"{}", 1)
@@ -205,6 +207,21 @@ def test_cuts_that_drift_over_frames(connect):
         seqs.append(seq)
     for seq in seqs:
         client.must(client.reply(seq), "success")
+
+
+@rule("F-3")
+def test_urgent_data_is_passed_over(start_server, connect):
+    """An urgent byte (MSG_OOB) stands between two requests, and all three are there before the server looks. A read
+    ends before such a byte, although more has come: who takes a short read for an empty socket never reads the rest."""
+    server = start_server()
+    client = connect(server)
+    client.ok("ping")
+    with asleep(server):
+        first = client.send("ping")
+        client.socket.send(b"!", socket.MSG_OOB)
+        second = client.send("ping")
+    client.must(client.reply(first), "success")
+    client.must(client.reply(second), "success")
 
 
 # --- F-4. A fault is (name, the bytes, how many of them show it, the error)

@@ -15,7 +15,7 @@ import pytest
 
 from harness import User, encode_frame, needs, rule
 from harness.clock import Deadline, scaled
-from harness.measure import asleep, eventually, let_pass
+from harness.measure import asleep, cpu_seconds, cpu_seconds_at_end, eventually, leave_descriptors, let_pass
 
 pytestmark = needs("limits")
 
@@ -87,6 +87,25 @@ def test_peers_that_stay_do_not_keep_it(start_server, connect, online):
     ends(server)
     for client in clients:
         client.expect_bye("shutdown")
+
+
+@rule("L-7", "L-6")
+def test_without_descriptors_it_ends_and_does_not_spin(start_server, connect):
+    """Accepting pauses when the signal comes, and a peer that stays keeps the server for the 2 s of L-9."""
+    server = start_server()
+    client = connect(server)
+    client.ok("ping")
+    leave_descriptors(server, 0)
+    waiting = [connect(server) for _ in range(3)]
+    client.ok("ping")
+    before = cpu_seconds(server)
+    server.signal(signal.SIGTERM)
+    used = cpu_seconds_at_end(server) - before
+    assert used < 0.3, f"{used:.2f} s of CPU for a stop in which nothing happened"
+    ends(server)
+    client.expect_bye("shutdown")
+    for other in waiting:
+        other.close()
 
 
 @rule("L-7", "P-4")

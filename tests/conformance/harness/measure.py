@@ -69,6 +69,16 @@ def cpu_seconds(server):
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
+def cpu_seconds_at_end(server):
+    """The same once it has ended, before wait_exit() is called: until then /proc still knows the process."""
+    descriptor = os.pidfd_open(server.pid)
+    try:
+        assert select.select([descriptor], [], [], Deadline().left())[0], "the process still runs"
+    finally:
+        os.close(descriptor)
+    return cpu_seconds(server)
+
+
 def resident_bytes(server):
     return int(Path(f"/proc/{server.pid}/statm").read_text().split()[1]) * PAGE_BYTES
 
