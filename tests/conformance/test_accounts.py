@@ -355,7 +355,7 @@ def test_logout_and_login_in_one_piece(users):
     (alice,) = users(1)
     login = {"user": alice.user.name, "passwd": alice.user.passwd}
     results = [reply.result for reply in in_one_piece(alice, [
-        ("logout", {}), ("group_list", {}), ("login", login), ("group_list", {}), ("logout", {}), ("logout", {})])]
+        ("logout", {}), ("profile_set", {}), ("login", login), ("profile_set", {}), ("logout", {}), ("logout", {})])]
     assert results == ["success", "not_logged_in", "success", "success", "success", "not_logged_in"]
 
 

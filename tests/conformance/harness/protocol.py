@@ -56,7 +56,7 @@ COMMAND_NEEDS = {
     "accounts": ["register", "login", "logout", "passwd", "profile_get", "profile_set"],
     "friends": ["friend_add", "friend_answer", "friend_remove", "friend_list"],
     "groups": ["group_create", "group_join", "group_leave", "group_info", "group_list", "group_kick",
-               "group_dismiss"],
+               "group_dismiss", "group_chat"],
     "messages": ["private_chat", "group_chat", "typing"],
     "history": ["history", "unread", "read"],
     "limits": ["stats"],            # Q-7 names no capability for it: who counts is who has limits

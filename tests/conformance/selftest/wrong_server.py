@@ -52,6 +52,20 @@ def crashes():
 
 
 @fault
+def crashes_on_the_third_request():
+    """Whatever they are: two may be answered, and the third ends the process."""
+    answer, count = Connection.answer, 0
+
+    async def count_and_answer(self, cmd, body):
+        nonlocal count
+        count += 1
+        if count == 3:
+            os.abort()
+        return await answer(self, cmd, body)
+    Connection.answer = count_and_answer
+
+
+@fault
 def exits():
     on_ping(lambda *_: os._exit(3))
 
@@ -98,7 +112,7 @@ def closes_at_once():
 def resets():
     async def reset(self, bye):
         if bye:
-            self.push("bye", **bye)
+            self.writer.write(encode(example.BYE, 0, bye))
             await self.writer.drain()
         linger = struct.pack("ii", 1, 0)
         self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
@@ -161,6 +175,18 @@ def never_pushes():
 
 
 @fault
+def drops_a_push():
+    """The second of all; the others come."""
+    pushes = []
+
+    def drop(cmd, seq, payload, frame):
+        if cmd == 0x4401:
+            pushes.append(payload)
+        return b"" if cmd == 0x4401 and len(pushes) == 2 else frame
+    on_frame(drop)
+
+
+@fault
 def wrong_seq():
     on_frame(lambda cmd, seq, payload, frame: encode(cmd, seq + 1, payload) if cmd == 0x8001 else frame)
 
@@ -194,9 +220,9 @@ def no_message():
 def numbers_with_gaps():
     store = example.Connection.store
 
-    def skip(self, conversation, *rest, **more):
-        conversation.latest += conversation.latest == 2
-        return store(self, conversation, *rest, **more)
+    def skip(self, other, request):
+        sent = store(self, other, request)
+        return {**sent, "msg_id": sent["msg_id"] + (sent["msg_id"] > 2)}
     example.Connection.store = skip
 
 
@@ -217,7 +243,7 @@ def ignores_sigterm():
         listener = await example.asyncio.start_server(lambda r, w: Connection(chat, r, w).serve(), "127.0.0.1", 0)
         print(f"listening on 127.0.0.1:{listener.sockets[0].getsockname()[1]}", flush=True)
         await example.asyncio.Event().wait()
-    chat = example.Chat("min")
+    chat = example.Chat(2)
     example.run = run
 
 

@@ -28,6 +28,16 @@ def test_message(users):
 
 
 @rule("M-4")
+def test_three_messages(users):
+    """They come one after the other, each of them."""
+    alice, bob = users(2)
+    for text in ("one", "two", "three"):
+        alice.ok("private_chat", user_to=bob.user.name, text=text)
+    for text in ("one", "two", "three"):
+        bob.push("private_chat_recv", text=text)
+
+
+@rule("M-4")
 def test_numbers(users):
     (alice,) = users(1)
     numbers = [alice.ok("private_chat", user_to=alice.user.name, text="hi")["msg_id"] for _ in range(3)]
