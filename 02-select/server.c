@@ -8,8 +8,8 @@
  *
  *             and it answers with those who can be served without waiting. The answer is level-triggered: it tells what
  *             is so, not what has changed. Whatever a turn leaves undone comes again in the next one, so nothing has to
- *             be remembered. The price: question and answer have a bit for every descriptor up to the highest, and each
- *             turn goes through all of them three times: to ask, in the kernel, and to look who is meant.
+ *             be remembered. The price: question and answer have a bit for every descriptor, and each turn goes through
+ *             them three times: to ask, in the kernel, and to look who is meant.
  * Invariants. I1  connections[fd] is the connection of an open descriptor, else NULL.
  *             I2  session_wants_read(): the next question has the connection in `reads`.
  *             I3  session_has_output(): it is written before the turn ends; what is left then is in `writes`.

@@ -6,7 +6,7 @@
  * Invariants. I1  bytes wait in `buffer`: the socket is watched for room. None wait: for input. Never both, so who does
  *                 not read is not read from, and a connection costs BUFFER_BYTES at most.
  *             I2  a handler closes its own connection only: no event of the batch is left for one that is freed.
- * Missing.    A chat writes to others, which breaks I2: events that name a generation. Edges instead of an epoll_ctl(2)
+ * Missing.    A chat writes to others, which breaks I2: what is closed is freed later. Edges instead of an epoll_ctl(2)
  *             whenever a direction changes. Timeouts, a stop that loses nothing, IPv6. All of it: 03-epoll/server.c.
  */
 #include <err.h>
