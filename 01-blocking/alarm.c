@@ -1,54 +1,45 @@
 /* alarm.c - see alarm.h. */
 #include "alarm.h"
 
-void condition_init(pthread_cond_t *condition)
-{
-    pthread_condattr_t attributes;
+#include <time.h>
 
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(condition, &attributes);
-    pthread_condattr_destroy(&attributes);
+#include "base/clock.h"
+#include "base/program.h"
+
+enum { SIGNAL_RING = SIGUSR2 };
+
+void alarm_init(struct alarm *alarm, const sigset_t *stop)
+{
+    sigset_t ring;
+
+    alarm->owner = pthread_self();
+    alarm->stop = *stop;
+    alarm->stopping = false;
+    sigemptyset(&ring);
+    sigaddset(&ring, SIGNAL_RING);
+    pthread_sigmask(SIG_BLOCK, &ring, NULL);
 }
 
-struct timespec condition_time(uint64_t ms)
+void alarm_ring(const struct alarm *alarm)
 {
-    return (struct timespec){.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000L};
+    pthread_kill(alarm->owner, SIGNAL_RING);
 }
 
-void alarm_init(struct alarm *alarm)
+bool alarm_wait(struct alarm *alarm, uint64_t until_ms)
 {
-    pthread_mutex_init(&alarm->mutex, NULL);
-    condition_init(&alarm->changed);
-    alarm->rung = false;
-}
+    uint64_t now_ms = clock_monotonic_ms(), wait_ms = until_ms > now_ms ? until_ms - now_ms : 0;
+    struct timespec wait = {.tv_sec = (time_t)(wait_ms / 1000), .tv_nsec = (long)(wait_ms % 1000) * 1000000L};
+    sigset_t awaited;
+    int number;
 
-void alarm_fini(struct alarm *alarm)
-{
-    pthread_cond_destroy(&alarm->changed);
-    pthread_mutex_destroy(&alarm->mutex);
-}
-
-void alarm_ring(struct alarm *alarm)
-{
-    pthread_mutex_lock(&alarm->mutex);
-    alarm->rung = true;
-    pthread_cond_signal(&alarm->changed);
-    pthread_mutex_unlock(&alarm->mutex);
-}
-
-void alarm_wait(struct alarm *alarm, uint64_t until_ms)
-{
-    struct timespec until = condition_time(until_ms);
-    int result = 0;
-
-    pthread_mutex_lock(&alarm->mutex);
-    while (!alarm->rung && result == 0) {
-        if (until_ms == UINT64_MAX)
-            pthread_cond_wait(&alarm->changed, &alarm->mutex);
-        else
-            result = pthread_cond_timedwait(&alarm->changed, &alarm->mutex, &until);
-    }
-    alarm->rung = false;
-    pthread_mutex_unlock(&alarm->mutex);
+    sigemptyset(&awaited);
+    if (!alarm->stopping)
+        awaited = alarm->stop;
+    sigaddset(&awaited, SIGNAL_RING);
+    number = sigtimedwait(&awaited, NULL, until_ms == UINT64_MAX ? NULL : &wait);
+    if (number < 0 || number == SIGNAL_RING)
+        return false;
+    alarm->stopping = true;
+    program_let_stop(&alarm->stop);
+    return true;
 }

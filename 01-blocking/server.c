@@ -6,217 +6,128 @@
  *             could not receive; and because whoever has news for a client must never write to its socket himself: one
  *             peer that does not read would hold up everybody.
  *
- *      acceptor   accept ──▶ connection_open
- *      reader     recv ──▶ lock: session_receive, turn ──▶ recv …                  one a client
- *      writer     wait for output ──▶ sendmsg ──▶ lock: session_sent, turn …       one a client
- *      keeper     wait for a post of the engine, or a deadline ──▶ lock: turn, close who is finished …
- *      main       sigwait ──▶ server_stop
+ *      acceptor   accept ──▶ lock: connection_open, turn ──▶ accept …
+ *      reader     recv ──▶ lock: session_receive, turn ──▶ recv …                      one a client
+ *      writer     wait for output ──▶ sendmsg ──▶ lock: session_sent, turn …           one a client
+ *      main       wait for a signal, or a deadline ──▶ lock: close who is finished, turn …
  *
- * Invariants. I1  hub, sessions, struct server and struct connection are touched under `mutex` only.
- *             I2  no call that may block is made under the mutex; one hold takes up a whole read.
- *             I3  a hold that may have changed something ends with server_turn(): all that changed is told to the
- *                 threads concerned.
- *             I4  once threads know a descriptor, it is closed by the keeper alone, after both have left: nobody can be
- *                 in a call with its number, which the next accept may give out again.
+ * Invariants. See server.h. All but start and end is called with the mutex.
  * Threads.    As above; with --store sqlite the engine's thread, and the workers.
  */
+#include "server.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
 
-#include "alarm.h"
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/listener.h"
 #include "base/log.h"
 #include "base/options.h"
 #include "base/program.h"
-#include "chat/hub.h"
+#include "client_threads.h"
 #include "thread_limit.h"
 
 enum {
-    IOV_MAX_PIECES = 64,            /* a write */
-    ACCEPT_PAUSE_MS = 1000,         /* without a free descriptor; a close ends it earlier */
-    INTERRUPT_AGAIN_MS = 10,        /* see interrupt_readers() */
-    SEND_TIMEOUT_US = 100 * 1000,   /* see connection_open() */
-    CLIENT_STACK_BYTES = 256 << 10, /* the read buffer, and what parsing and the engine need */
-    DESCRIPTORS_BESIDES = 16        /* standard streams, listener, store */
-};
-
-enum { WRITER, READER, THREADS_A_CLIENT };
-
-struct connection {
-    struct server *server;
-    int fd;
-    struct session *session;
-    struct connection *next, *previous; /* server->connections */
-    struct connection *next_finished;   /* server->finished */
-    pthread_t threads[THREADS_A_CLIENT];
-    int started, left;                  /* of the threads; the writer is started first */
-    pthread_cond_t may_read, may_write; /* with server->mutex */
-    bool in_recv;                       /* the reader is in recv(2), or on the way */
-    bool sent_fin;                      /* shutdown(SHUT_WR) was called */
-    bool shut;                          /* shutdown(SHUT_RDWR) was called: the threads leave */
-};
-
-struct server {
-    pthread_mutex_t mutex; /* I1 */
-    struct hub *hub;
-    int listener;
-    bool draining;
-    bool ended; /* the keeper leaves */
-    struct connection *connections;
-    struct connection *finished; /* their threads have left */
-    pthread_cond_t has_closed;   /* a connection: for the acceptor that found no descriptor, and for server_stop() */
-    uint64_t deadline_ms;        /* as hub_deadline() said last */
-    uint64_t keeper_until_ms;    /* when the keeper comes by itself; 0: it is here */
-    pthread_attr_t client_attributes;
-    sigset_t stop;
-    struct alarm alarm; /* wakes the keeper */
+    IOV_MAX_PIECES = 64,          /* a write */
+    ACCEPT_PAUSE_MS = 1000,       /* without a free descriptor; a close ends it earlier */
+    INTERRUPT_AGAIN_MS = 10,      /* see client_interrupt() */
+    SEND_TIMEOUT_US = 100 * 1000, /* see let_calls_block() */
+    DESCRIPTORS_BESIDES = 16      /* standard streams, listener, store */
 };
 
 static void connection_update(struct connection *connection);
 static void server_wake(void *arg);
-static void *reader_main(void *arg);
-static void *writer_main(void *arg);
 
-/* pthread_cond_wait(3), counted (S-7). */
-static void server_wait(struct server *server, pthread_cond_t *condition)
-{
-    pthread_cond_wait(condition, &server->mutex);
-    COUNTER_ADD(hub_counters(server->hub), wakeups_total, 1);
-}
-
-/* With the mutex, last before it is given back (I3): from hub_deadline() on, a post wakes the keeper. */
-static void server_turn(struct server *server)
+/* Writers come first (I5). A mutex goes to whoever happens to run: the reader of a fast peer could have it again and again,
+ * and fill the outboxes of peers that do read before their writers had it once (L-3). So who finds that a writer waits for
+ * the mutex leaves the turn to that one. From hub_deadline() on, a post wakes main. */
+void server_turn(struct server *server)
 {
     struct session *session;
 
+    server->deadline_ms = UINT64_MAX;
+    if (atomic_load(&server->writers_coming) > 0)
+        return;
     hub_turn(server->hub, clock_monotonic_ms());
     while ((session = hub_next_changed(server->hub)) != NULL)
         connection_update(session_connection(session));
     server->deadline_ms = hub_deadline(server->hub);
-    if (server->deadline_ms < server->keeper_until_ms) {
-        server->keeper_until_ms = server->deadline_ms;
+    if (server->deadline_ms < server->main_until_ms) {
+        server->main_until_ms = server->deadline_ms;
         server_wake(server);
     }
 }
 
 /* ---- accepting ---- */
 
-/* No descriptor is free: accept(2) would fail again at once. Wait until a connection is closed, or for a while. */
-static void listener_pause(struct server *server, int reason)
+/* No descriptor is free: accept(2) would fail again at once. Wait until a connection is closed, which may have happened since
+ * there were `closes`; or for a while. */
+static void listener_pause(struct server *server, int reason, uint64_t closes)
 {
-    struct timespec until = condition_time(clock_monotonic_ms() + ACCEPT_PAUSE_MS);
+    uint64_t until_ms = clock_monotonic_ms() + ACCEPT_PAUSE_MS;
+    struct timespec until = {.tv_sec = (time_t)(until_ms / 1000), .tv_nsec = (long)(until_ms % 1000) * 1000000L};
+    int result = 0;
 
-    pthread_mutex_lock(&server->mutex);
-    if (!server->draining) {
+    if (server->closes == closes && !server->draining)
         log_warn("accepting pauses: %s", strerror(reason));
-        pthread_cond_timedwait(&server->has_closed, &server->mutex, &until);
-    }
-    pthread_mutex_unlock(&server->mutex);
+    while (server->closes == closes && !server->draining && result == 0)
+        result = pthread_cond_clockwait(&server->has_closed, &server->mutex, CLOCK_MONOTONIC, &until);
 }
 
-static void connection_free(struct connection *connection)
+/* L-6: where a thread cannot be made the client is refused: by its writer, or else here, for a socket that is new has room
+ * for a bye. */
+static void start_threads(struct connection *connection)
 {
-    close(connection->fd);
-    pthread_cond_destroy(&connection->may_read);
-    pthread_cond_destroy(&connection->may_write);
-    free(connection);
-}
+    char scratch[OUTPUT_GATHER_BYTES];
 
-static bool start_thread(struct connection *connection, void *(*run)(void *))
-{
-    pthread_t *thread = &connection->threads[connection->started];
-
-    if (pthread_create(thread, &connection->server->client_attributes, run, connection) != 0)
-        return false;
-    connection->started++;
-    return true;
-}
-
-/* With the mutex. There is not even a writer to say that the client is refused. A socket that is new has room for it. */
-static void refuse_here(struct connection *connection)
-{
-    struct iovec iov;
-    ssize_t length = 0;
-
+    if (client_threads_start(connection))
+        return;
     session_refuse(connection->session);
-    if (session_output(connection->session, &iov, 1, NULL) > 0) {
-        length = send(connection->fd, iov.iov_base, iov.iov_len, MSG_NOSIGNAL | MSG_DONTWAIT);
-        session_sent(connection->session, length > 0 ? (size_t)length : 0, clock_monotonic_ms());
-    }
-    (void)shutdown(connection->fd, SHUT_WR);
-}
-
-/* With the mutex. L-6: with no thread for it the client is refused, by its writer if there is one. */
-static bool start_threads(struct connection *connection)
-{
-    if (!start_thread(connection, writer_main)) {
-        refuse_here(connection);
-        return false;
-    }
-    if (!start_thread(connection, reader_main))
-        session_refuse(connection->session);
-    return true;
-}
-
-/* With the mutex. False: there is no session for it, or no thread. */
-static bool connection_start(struct server *server, struct connection *connection, const struct sockaddr *peer)
-{
-    connection->session = hub_open(server->hub, peer, connection, clock_monotonic_ms());
-    if (connection->session == NULL)
-        return false;
-    if (!start_threads(connection)) {
-        session_free(connection->session);
-        return false;
-    }
-    connection->next = server->connections;
-    if (connection->next != NULL)
-        connection->next->previous = connection;
-    server->connections = connection;
-    return true;
+    if (connection->started == 0)
+        connection_write(connection, scratch);
 }
 
 /* Own `fd` from here on. */
 static void connection_open(struct server *server, int fd, const struct sockaddr *peer)
 {
-    /* A send to a peer that does not read returns after this time with what was taken, so that the session hears of it
-     * (L-3, L-10) although the call blocks. */
-    static const struct timeval send_timeout = {.tv_usec = SEND_TIMEOUT_US};
     struct connection *connection = calloc(1, sizeof *connection);
 
     if (connection == NULL) {
         close(fd);
         return;
     }
-    *connection = (struct connection){.server = server, .fd = fd};
-    pthread_cond_init(&connection->may_read, NULL);
-    pthread_cond_init(&connection->may_write, NULL);
-    (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &send_timeout, sizeof send_timeout);
-    pthread_mutex_lock(&server->mutex);
-    if (!connection_start(server, connection, peer))
-        connection_free(connection);
-    server_turn(server);
-    pthread_mutex_unlock(&server->mutex);
+    connection->server = server;
+    connection->fd = fd;
+    connection->session = hub_open(server->hub, peer, connection, clock_monotonic_ms());
+    if (connection->session == NULL) {
+        close(fd);
+        free(connection);
+        return;
+    }
+    LIST_INSERT_HEAD(&server->connections, connection, siblings);
+    start_threads(connection);
 }
 
-/* Wait for one client and take it in. */
+/* Wait for one client, without the mutex, and take it in. */
 static void listener_ready(struct server *server)
 {
     struct sockaddr_storage peer;
     socklen_t length = sizeof peer;
-    int fd = accept4(server->listener, (struct sockaddr *)&peer, &length, SOCK_CLOEXEC);
-    int error = errno;
+    uint64_t closes = server->closes;
+    int fd, error;
 
+    pthread_mutex_unlock(&server->mutex);
+    fd = accept4(server->listener, (struct sockaddr *)&peer, &length, SOCK_CLOEXEC);
+    error = errno;
     COUNTER_ADD(hub_counters(server->hub), wakeups_total, 1);
+    pthread_mutex_lock(&server->mutex);
     if (fd >= 0) {
         connection_open(server, fd, (struct sockaddr *)&peer);
         return;
@@ -226,7 +137,7 @@ static void listener_ready(struct server *server)
     case ENFILE:
     case ENOBUFS:
     case ENOMEM:
-        listener_pause(server, error);
+        listener_pause(server, error, closes);
         break;
     default:
         break; /* EINTR, ECONNABORTED, and what accept(2) passes on of the network; EINVAL after server_stop() */
@@ -236,34 +147,20 @@ static void listener_ready(struct server *server)
 static void *acceptor_main(void *arg)
 {
     struct server *server = arg;
-    bool draining;
 
-    do {
+    pthread_mutex_lock(&server->mutex);
+    while (!server->draining) {
         listener_ready(server);
-        pthread_mutex_lock(&server->mutex);
-        draining = server->draining;
-        pthread_mutex_unlock(&server->mutex);
-    } while (!draining);
+        server_turn(server);
+    }
+    pthread_mutex_unlock(&server->mutex);
     return NULL;
 }
 
 /* ---- a connection ---- */
 
-/* With the mutex, which a thread gives back last. The last of the two hands the connection to the keeper. */
-static void thread_leaves(struct connection *connection)
-{
-    struct server *server = connection->server;
-
-    if (++connection->left < connection->started)
-        return;
-    connection->next_finished = server->finished;
-    server->finished = connection;
-    server_wake(server);
-}
-
-/* With the mutex, which is given back during the call. After the stop was asked for, the socket is read until it is
- * empty (L-7): until then the calls do not block. */
-static void connection_read(struct connection *connection, char *buffer)
+/* After the stop was asked for, the socket is read until it is empty (L-7): until then the calls do not block. */
+void connection_read(struct connection *connection, char *buffer)
 {
     struct server *server = connection->server;
     bool emptying = server->draining && session_phase(connection->session) == SESSION_OPEN;
@@ -288,28 +185,7 @@ static void connection_read(struct connection *connection, char *buffer)
         session_end(connection->session, PEER_GONE, clock_monotonic_ms());
 }
 
-static void *reader_main(void *arg)
-{
-    struct connection *connection = arg;
-    struct server *server = connection->server;
-    char buffer[READ_BUFFER_BYTES];
-
-    pthread_mutex_lock(&server->mutex);
-    while (!connection->shut) {
-        if (session_wants_read(connection->session)) {
-            connection_read(connection, buffer);
-            server_turn(server);
-        } else {
-            server_wait(server, &connection->may_read);
-        }
-    }
-    thread_leaves(connection);
-    pthread_mutex_unlock(&server->mutex);
-    return NULL;
-}
-
-/* With the mutex, which is given back during the call. */
-static void connection_write(struct connection *connection, char *scratch)
+void connection_write(struct connection *connection, char *scratch)
 {
     struct server *server = connection->server;
     struct iovec iov[IOV_MAX_PIECES];
@@ -318,52 +194,36 @@ static void connection_write(struct connection *connection, char *scratch)
     int error;
 
     message.msg_iovlen = (size_t)session_output(connection->session, iov, IOV_MAX_PIECES, scratch);
+    server_turn(server);
     pthread_mutex_unlock(&server->mutex);
     length = sendmsg(connection->fd, &message, MSG_NOSIGNAL);
     error = errno;
     COUNTER_ADD(hub_counters(server->hub), write_calls_total, 1);
-    pthread_mutex_lock(&server->mutex);
+    writer_lock(server);
     if (length < 0 && error != EAGAIN && error != EINTR)
         session_end(connection->session, PEER_GONE, clock_monotonic_ms()); /* EPIPE, ECONNRESET, ETIMEDOUT */
     session_sent(connection->session, length > 0 ? (size_t)length : 0, clock_monotonic_ms());
 }
 
-static void *writer_main(void *arg)
-{
-    struct connection *connection = arg;
-    struct server *server = connection->server;
-    char scratch[OUTPUT_GATHER_BYTES];
-
-    pthread_mutex_lock(&server->mutex);
-    while (!connection->shut) {
-        if (session_has_output(connection->session)) {
-            connection_write(connection, scratch);
-            server_turn(server);
-        } else {
-            server_wait(server, &connection->may_write);
-        }
-    }
-    thread_leaves(connection);
-    pthread_mutex_unlock(&server->mutex);
-    return NULL;
-}
-
-/* With the mutex. Make both threads leave, whatever they wait in: a call that blocks returns when its socket is shut. A
+/* Make both threads leave, whatever they wait in: a call that blocks returns when its socket is shut. A
  * FIN must not come before a reset: the peer would take it for an orderly end. A sender that is left waiting by that
  * comes back after SEND_TIMEOUT_US. */
 static void connection_shut(struct connection *connection, bool reset)
 {
     static const struct linger abort_connection = {.l_onoff = 1, .l_linger = 0};
 
+    if (connection->shut)
+        return;
     if (reset)
         (void)setsockopt(connection->fd, SOL_SOCKET, SO_LINGER, &abort_connection, sizeof abort_connection);
     (void)shutdown(connection->fd, reset ? SHUT_RD : SHUT_RDWR);
     connection->shut = true;
-    pthread_cond_signal(&connection->may_read);
-    pthread_cond_signal(&connection->may_write);
+    call_reader(connection);
+    call_writer(connection);
+    finish_if_left(connection); /* one without threads */
 }
 
-/* With the mutex. Bring the threads in line with the session, after hub_next_changed() reported it. */
+/* Bring the threads in line with the session, after hub_next_changed() reported it. */
 static void connection_update(struct connection *connection)
 {
     switch (session_phase(connection->session)) {
@@ -383,80 +243,81 @@ static void connection_update(struct connection *connection)
         return;
     }
     if (session_has_output(connection->session))
-        pthread_cond_signal(&connection->may_write);
+        call_writer(connection);
     if (session_wants_read(connection->session))
-        pthread_cond_signal(&connection->may_read);
+        call_reader(connection);
 }
 
-/* With the mutex. The end of every connection that had threads (I4). */
+/* The end of every connection that had a session (I4). */
 static void connection_close(struct connection *connection)
 {
     struct server *server = connection->server;
 
-    /* They have given the mutex back or are about to, and do nothing after it: this does not wait for anybody. */
-    for (int i = 0; i < connection->started; i++)
-        pthread_join(connection->threads[i], NULL);
-    if (connection->previous != NULL)
-        connection->previous->next = connection->next;
-    else
-        server->connections = connection->next;
-    if (connection->next != NULL)
-        connection->next->previous = connection->previous;
+    client_threads_join(connection);
     session_free(connection->session);
-    connection_free(connection);
-    pthread_cond_broadcast(&server->has_closed);
+    LIST_REMOVE(connection, siblings);
+    close(connection->fd);
+    free(connection);
+    server->closes++;
+    pthread_cond_signal(&server->has_closed);
 }
 
-/* ---- the loop: the keeper ---- */
+/* ---- the loop: main ---- */
 
-/* The hub's wake: from any thread, also with the mutex. It wakes the keeper. */
+/* The hub's wake: from any thread, also with the mutex. It wakes main. */
 static void server_wake(void *arg)
 {
-    struct server *server = arg;
+    const struct server *server = arg;
 
     alarm_ring(&server->alarm);
 }
 
-/* L-7. Returns when the last connection is closed. */
+/* L-7. */
 static void server_stop(struct server *server)
 {
     log_info("stopping");
-    program_let_stop(&server->stop);
-    pthread_mutex_lock(&server->mutex);
     server->draining = true;
-    hub_drain(server->hub, clock_monotonic_ms());
     (void)shutdown(server->listener, SHUT_RDWR); /* accept(2) returns EINVAL */
-    pthread_cond_broadcast(&server->has_closed); /* the acceptor may wait for a descriptor */
-    server_wake(server);
-    while (!hub_drained(server->hub))
-        server_wait(server, &server->has_closed);
-    server->ended = true;
-    server_wake(server);
-    pthread_mutex_unlock(&server->mutex);
+    pthread_cond_signal(&server->has_closed);    /* the acceptor may wait for a descriptor */
+    hub_drain(server->hub, clock_monotonic_ms());
 }
 
-/* With the mutex. A reader that blocks in recv(2) does not learn of the stop. The signal's handler does nothing; it only
- * makes the call return EINTR. But a reader may have given the mutex back and not be in the call yet: then the signal
- * comes too early and is lost. So it is sent until the reader has come back. Returns whether one has not. */
+/* In a stop: readers that block in recv(2) are to go on without blocking. Returns whether one has not come back yet. */
 static bool interrupt_readers(struct server *server)
 {
+    struct connection *connection;
     bool again = false;
 
-    for (struct connection *connection = server->connections; connection != NULL; connection = connection->next) {
-        if (connection->in_recv && session_phase(connection->session) == SESSION_OPEN) {
-            pthread_kill(connection->threads[READER], SIGUSR1);
-            again = true;
-        }
-    }
+    for (connection = LIST_FIRST(&server->connections); connection != NULL;
+         connection = LIST_NEXT(connection, siblings))
+        if (session_phase(connection->session) == SESSION_OPEN)
+            again |= client_interrupt(connection);
     return again;
+}
+
+/* Without the mutex, until the hub has something for main. Returns whether the stop was asked for. */
+static bool wait_for_alarm(struct server *server)
+{
+    uint64_t until_ms = server->deadline_ms, again_ms = clock_monotonic_ms() + INTERRUPT_AGAIN_MS;
+    bool stop;
+
+    if (server->draining && interrupt_readers(server) && again_ms < until_ms)
+        until_ms = again_ms;
+    server->main_until_ms = until_ms;
+    pthread_mutex_unlock(&server->mutex);
+    stop = alarm_wait(&server->alarm, until_ms);
+    COUNTER_ADD(hub_counters(server->hub), wakeups_total, 1);
+    pthread_mutex_lock(&server->mutex);
+    server->main_until_ms = 0;
+    return stop;
 }
 
 static void close_finished(struct server *server)
 {
-    while (server->finished != NULL) {
-        struct connection *connection = server->finished;
+    struct connection *connection;
 
-        server->finished = connection->next_finished;
+    while ((connection = SLIST_FIRST(&server->finished)) != NULL) {
+        SLIST_REMOVE_HEAD(&server->finished, finished);
         connection_close(connection);
     }
 }
@@ -465,80 +326,52 @@ static void close_finished(struct server *server)
 static void server_loop(struct server *server)
 {
     pthread_mutex_lock(&server->mutex);
-    while (!server->ended) {
-        uint64_t until_ms, again_ms = UINT64_MAX;
-
-        server->keeper_until_ms = 0;
+    while (!server->draining || !hub_drained(server->hub)) {
+        if (wait_for_alarm(server))
+            server_stop(server);
         close_finished(server);
         server_turn(server);
-        if (server->draining && interrupt_readers(server))
-            again_ms = clock_monotonic_ms() + INTERRUPT_AGAIN_MS;
-        until_ms = server->deadline_ms < again_ms ? server->deadline_ms : again_ms;
-        server->keeper_until_ms = until_ms;
-        pthread_mutex_unlock(&server->mutex);
-        alarm_wait(&server->alarm, until_ms);
-        COUNTER_ADD(hub_counters(server->hub), wakeups_total, 1);
-        pthread_mutex_lock(&server->mutex);
     }
     pthread_mutex_unlock(&server->mutex);
 }
 
-static void *keeper_main(void *arg)
-{
-    server_loop(arg);
-    return NULL;
-}
-
 /* ---- start and end ---- */
 
-static void ignore_signal(int number)
+/* Non-blocking is for those who poll. A send to a peer that does not read returns after the timeout with what was taken, so
+ * that the session hears of it although the call blocks (L-3, L-10). Accepted sockets inherit it from the listener. */
+static bool let_calls_block(int listener)
 {
-    (void)number;
-}
+    static const struct timeval send_timeout = {.tv_usec = SEND_TIMEOUT_US};
 
-/* Without SA_RESTART: the call that SIGUSR1 interrupts is to return (signal(7)). */
-static void allow_interrupts(void)
-{
-    struct sigaction action = {.sa_handler = ignore_signal};
-
-    sigaction(SIGUSR1, &action, NULL);
+    return fcntl(listener, F_SETFL, 0) == 0 &&
+           setsockopt(listener, SOL_SOCKET, SO_SNDTIMEO, &send_timeout, sizeof send_timeout) == 0;
 }
 
 /* What can fail of the server itself. False: logged. */
-static bool server_init(struct server *server, const struct options *options)
+static bool server_init(struct server *server, const struct options *options, const sigset_t *stop)
 {
-    allow_interrupts();
+    alarm_init(&server->alarm, stop);
+    client_threads_prepare();
     pthread_mutex_init(&server->mutex, NULL);
-    condition_init(&server->has_closed);
-    alarm_init(&server->alarm);
-    pthread_attr_init(&server->client_attributes);
-    pthread_attr_setstacksize(&server->client_attributes, CLIENT_STACK_BYTES);
+    pthread_cond_init(&server->has_closed, NULL);
     server->listener = listener_open(options->host, options->port);
-    /* Non-blocking is for those who poll. */
-    return server->listener >= 0 && fcntl(server->listener, F_SETFL, 0) == 0;
-}
-
-static bool start_service(pthread_t *thread, void *(*run)(void *), struct server *server)
-{
-    int error = pthread_create(thread, NULL, run, server);
-
-    if (error != 0)
-        log_error("cannot start a thread: %s", strerror(error));
-    return error == 0;
+    return server->listener >= 0 && let_calls_block(server->listener);
 }
 
 static bool server_run(struct server *server, struct chat *chat)
 {
-    pthread_t keeper, acceptor;
-    int number;
+    pthread_t acceptor;
+    int error;
 
-    if (!chat_start(chat) || !start_service(&keeper, keeper_main, server) || listener_announce(server->listener) != 0 ||
-        !start_service(&acceptor, acceptor_main, server))
+    if (!chat_start(chat) || listener_announce(server->listener) != 0)
         return false;
-    sigwait(&server->stop, &number);
-    server_stop(server);
+    error = pthread_create(&acceptor, NULL, acceptor_main, server);
+    if (error != 0) {
+        log_error("cannot start a thread: %s", strerror(error));
+        return false;
+    }
+    server_loop(server);
     pthread_join(acceptor, NULL);
-    pthread_join(keeper, NULL);
     return true;
 }
 
@@ -547,16 +380,17 @@ int main(int argc, char **argv)
     static struct server server;
     struct options options;
     struct chat *chat;
+    sigset_t stop;
     int status;
 
-    if (!program_begin(&options, "01-blocking", false, DESCRIPTORS_BESIDES, argc, argv, &server.stop, &status))
+    if (!program_begin(&options, "01-blocking", false, DESCRIPTORS_BESIDES, argc, argv, &stop, &status))
         return status;
     lower_connections_to_threads(&options, THREADS_A_CLIENT);
     chat = chat_new(&options);
     if (chat == NULL)
         return 1;
     server.hub = hub_new(chat, server_wake, &server);
-    if (server.hub == NULL || !server_init(&server, &options) || !server_run(&server, chat))
+    if (server.hub == NULL || !server_init(&server, &options, &stop) || !server_run(&server, chat))
         return 1; /* threads may be in the middle of things: the system takes back what there is */
     chat_stop(chat);
     hub_free(server.hub);
