@@ -22,7 +22,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <event2/event.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -38,10 +37,8 @@
 #include "watch.h"
 
 enum {
-    TAKE_MAX = 64,       /* connections a turn, so that a storm of them does not keep those there are waiting */
-    RECEIVE_CALLS = 2,   /* a turn and connection: one for what there is, one for EAGAIN */
-    IOV_MAX_PIECES = 64, /* a write */
-    POINTER_BYTES = sizeof(void *)
+    RECEIVE_CALLS = 2,  /* a turn and connection: one for what there is, one for EAGAIN */
+    IOV_MAX_PIECES = 64 /* a write */
 };
 
 struct connection {
@@ -62,7 +59,7 @@ struct io_thread {
     struct event_base *base;
     struct event *wake_event, *hand_over_event, *deadline_event;
     int wake;
-    int hand_over[2]; /* [0] the thread's; [1] the acceptor's, -1: closed */
+    struct hand_over pipe;
     uint64_t now_ms;
     bool handed_over; /* something is in the pipe */
     bool draining;
@@ -308,22 +305,20 @@ static void thread_stop(struct io_thread *thread)
     }
 }
 
-/* As many as there are at once; the pipe is level-triggered, so the rest comes next turn. What is read are whole
- * pointers: they were written whole, and the room is a multiple of their size. */
+/* As many as there are at once; the pipe is level-triggered, so the rest comes next turn. */
 static void take_handed_over(struct io_thread *thread)
 {
-    struct accepted *accepted[TAKE_MAX];
-    ssize_t length = read(thread->hand_over[0], accepted, sizeof accepted);
+    struct accepted *accepted[HAND_OVER_TAKE_MAX];
+    int count = hand_over_take(&thread->pipe, accepted);
 
     thread->handed_over = false;
-    assert(length < 0 || length % POINTER_BYTES == 0);
-    for (ssize_t i = 0; i < length / POINTER_BYTES; i++) {
+    for (int i = 0; i < count; i++) {
         connection_open(thread, accepted[i]->fd, (struct sockaddr *)&accepted[i]->peer);
         free(accepted[i]);
     }
-    if (length > 0)
+    if (count > 0)
         thread->room(thread->room_arg);
-    else if (length == 0)
+    else if (count == 0)
         thread_stop(thread);
 }
 
@@ -406,13 +401,8 @@ unsigned io_thread_load(const struct io_thread *thread)
 
 bool io_thread_hand_over(struct io_thread *thread, struct accepted *accepted)
 {
-    ssize_t length;
-
     atomic_fetch_add_explicit(&thread->load, 1, memory_order_relaxed); /* before: the close may be faster than we */
-    do
-        length = write(thread->hand_over[1], &accepted, POINTER_BYTES);
-    while (length < 0 && errno == EINTR);
-    if (length == POINTER_BYTES)
+    if (hand_over_put(&thread->pipe, accepted))
         return true;
     atomic_fetch_sub_explicit(&thread->load, 1, memory_order_relaxed);
     return false;
@@ -420,8 +410,7 @@ bool io_thread_hand_over(struct io_thread *thread, struct accepted *accepted)
 
 void io_thread_stop(struct io_thread *thread)
 {
-    close(thread->hand_over[1]);
-    thread->hand_over[1] = -1;
+    hand_over_end(&thread->pipe);
 }
 
 struct counters *io_thread_counters(struct io_thread *thread)
@@ -434,11 +423,10 @@ struct counters *io_thread_counters(struct io_thread *thread)
 /* Wake and pipe are level-triggered: quiet when nothing happens, and nothing of them can be lost. False: logged. */
 static bool thread_init(struct io_thread *thread, struct chat *chat)
 {
-    if ((thread->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) >= 0 &&
-        pipe2(thread->hand_over, O_CLOEXEC | O_NONBLOCK) == 0 && (thread->base = watch_base_new()) != NULL &&
+    if (hand_over_init(&thread->pipe) && (thread->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) >= 0 &&
+        (thread->base = watch_base_new()) != NULL &&
         (thread->wake_event = watch(thread->base, thread->wake, EV_READ, wake_ready, thread)) != NULL &&
-        (thread->hand_over_event = watch(thread->base, thread->hand_over[0], EV_READ, hand_over_ready, thread)) !=
-            NULL &&
+        (thread->hand_over_event = watch(thread->base, thread->pipe.take, EV_READ, hand_over_ready, thread)) != NULL &&
         (thread->deadline_event = evtimer_new(thread->base, deadline_passed, NULL)) != NULL &&
         (thread->hub = hub_new(chat, thread_wake, thread)) != NULL)
         return true;
@@ -454,7 +442,7 @@ struct io_thread *io_thread_new(struct chat *chat, void (*room)(void *arg), void
         log_error("no memory");
         return NULL;
     }
-    thread->wake = thread->hand_over[0] = thread->hand_over[1] = -1;
+    thread->wake = -1;
     thread->room = room;
     thread->room_arg = arg;
     if (thread_init(thread, chat))
@@ -479,12 +467,6 @@ void io_thread_join(struct io_thread *thread)
     pthread_join(thread->thread, NULL);
 }
 
-static void close_if_open(int fd)
-{
-    if (fd >= 0)
-        close(fd);
-}
-
 void io_thread_free(struct io_thread *thread)
 {
     watch_end(thread->wake_event);
@@ -494,8 +476,8 @@ void io_thread_free(struct io_thread *thread)
         event_base_free(thread->base);
     if (thread->hub != NULL)
         hub_free(thread->hub);
-    close_if_open(thread->hand_over[0]);
-    close_if_open(thread->hand_over[1]);
-    close_if_open(thread->wake);
+    hand_over_fini(&thread->pipe);
+    if (thread->wake >= 0)
+        close(thread->wake);
     free(thread);
 }

@@ -8,31 +8,22 @@
  *                 engine ──── posts, in the hub's inbox ─▶
  *                          ── an eventfd: look there ────▶
  *
- *             A write of a pointer is atomic, and a pipe keeps the order (pipe(7)). So a successful write passes the
- *             connection on, whole; and the end of the pipe comes after every connection that was handed over.
- * Invariants. I1  who holds the pointer to a `struct accepted` owns it and its descriptor; there is one holder.
+ * Invariants. I1  see hand_over.h.
  *             I2  `load` counts the connections from the hand-over to the close.
  * Threads.    The acceptor calls what stands here; io_thread.c says what the thread itself does.
- * You must    not use an `accepted` that was handed over; its descriptor may be closed, and its number be another's.
  */
 #ifndef THREADED_IO_THREAD_H
 #define THREADED_IO_THREAD_H
 
 #include <stdbool.h>
-#include <sys/socket.h>
 
 #include "base/counters.h"
 #include "chat/chat.h"
+#include "hand_over.h"
 
 enum { IO_THREAD_DESCRIPTORS = 6 }; /* epoll, eventfd, the pipe's two, and two that libevent keeps for signals */
 
 struct io_thread;
-
-/* A connection that no thread has yet. */
-struct accepted {
-    int fd;
-    struct sockaddr_storage peer;
-};
 
 /* A thread with its hub of `chat`; before chat_start(). `room(arg)` is called in the thread whenever it has closed a
  * descriptor or emptied its pipe somewhat. NULL: logged. */

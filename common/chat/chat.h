@@ -24,7 +24,8 @@
 
 struct chat;
 
-/* Open the store and load it. NULL: the reason was logged (S-3). Blocks no signals and starts no threads. */
+/* Open the store and load it; start the threads for passwords, with all signals blocked in them. NULL: the reason was
+ * logged (S-3). */
 struct chat *chat_new(const struct options *options);
 
 /* Likewise with so many threads for passwords, as chat_new() takes them from the number of cores. With 0 (tests) a
@@ -32,7 +33,7 @@ struct chat *chat_new(const struct options *options);
 struct chat *chat_new_with(const struct options *options, size_t worker_threads);
 bool chat_run_worker(struct chat *chat);
 
-/* Start the threads, with all signals blocked in them. After the hubs were made, before there is traffic.
+/* Start the engine's thread, if it has one, with all signals blocked. After the hubs were made, before there is traffic.
  * False: logged. */
 bool chat_start(struct chat *chat);
 
