@@ -45,6 +45,14 @@ static size_t write_prefix(char *line, enum log_level level)
            (size_t)snprintf(line + length, LINE_BYTES - length, ".%03dZ %s ", (int)(now_ms % 1000), names[level]);
 }
 
+/* A path or what a library says may hold line breaks: a record stays one line, and nothing in it moves a cursor. */
+static void keep_one_line(char *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7F)
+            text[i] = ' ';
+}
+
 void log_write(enum log_level level, const char *format, ...)
 {
     int saved_errno = errno;
@@ -64,6 +72,7 @@ void log_write(enum log_level level, const char *format, ...)
         length += (size_t)written;
     if (length > sizeof line - 1)
         length = sizeof line - 1; /* cut by vsnprintf(3), which kept one byte for its NUL */
+    keep_one_line(line, length);
     line[length++] = '\n';
 
     /* There is nobody to tell when the log cannot be written; a signal is no reason to lose a line. */

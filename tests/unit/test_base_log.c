@@ -51,6 +51,20 @@ static void a_line_has_time_level_and_text(void **state)
                    "^20[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-9]{2}:[0-9]{2}:[0-9]{2}\\.[0-9]{3}Z warn  3 of four\n$");
 }
 
+static void say_line_breaks(void)
+{
+    log_warn("%s", "a path\n2026-01-01T00:00:00.000Z error of two\r\nlines\x1B[2J\x7F\xC3\xA9");
+}
+
+/* S-2: one line each, whatever a path or a library's message holds. */
+static void a_record_is_one_line(void **state)
+{
+    (void)state;
+    assert_matches(log_of(say_line_breaks),
+                   "Z warn  a path 2026-01-01T00:00:00.000Z error of two  lines \\[2J \xC3\xA9\n$");
+    assert_ptr_equal(strchr(logged, '\n'), logged + strlen(logged) - 1);
+}
+
 static void say_all_levels(void)
 {
     log_error("e");
@@ -192,6 +206,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_line_has_time_level_and_text),
+        cmocka_unit_test(a_record_is_one_line),
         cmocka_unit_test(levels_above_are_left_out),
         cmocka_unit_test(a_long_line_is_cut_and_ends),
         cmocka_unit_test(errno_is_told_and_stays),
