@@ -255,6 +255,13 @@ static void take_back(struct engine *engine)
     effects_batch_discard(&engine->effects);
 }
 
+/* Before the replies are posted: who has one may ask for the counters at once, and is not waiting any more. */
+static void uncount_waiting(struct engine *engine, const struct engine_work *end)
+{
+    for (const struct engine_batch *batch = engine->work.batch; batch != end->batch; batch = batch->next)
+        COUNTER_SUBTRACT(&engine->counters, store_queue, batch->count);
+}
+
 /* What was applied, from engine->work up to `end`, is through. */
 static void release_work(struct engine *engine, struct engine_work end)
 {
@@ -272,7 +279,6 @@ static void release_work(struct engine *engine, struct engine_work end)
 
         engine->work.batch = batch->next;
         atomic_fetch_sub(&engine->queued_bytes, batch->arena.used_bytes);
-        COUNTER_SUBTRACT(&engine->counters, store_queue, batch->count);
         engine_batch_free(batch);
         released++;
     }
@@ -296,6 +302,7 @@ static bool run_batch(struct engine *engine)
     }
     journal_commit(&engine->journal);
     COUNTER_ADD(&engine->counters, messages_total, engine->messages);
+    uncount_waiting(engine, &work);
     inboxes_post(engine->config.inboxes, &engine->effects);
     release_work(engine, work);
     passwords_start(engine);

@@ -396,6 +396,32 @@ static void test_full_inbox(void **state)
     world_free(world);
 }
 
+static void expect_none_waiting(void *arg)
+{
+    struct world *world = arg;
+
+    assert_int_equal(COUNTER_READ(engine_counters(world->engine), store_queue), 0);
+    world->inbox[0].wake_arg = NULL; /* it was called */
+}
+
+/* S-7: who is told that its request is committed finds it waiting for no commit. */
+static void test_queue_is_counted_down_before_the_reply(void **state)
+{
+    struct world *world = world_new(1);
+    struct client *a = world_login(world, 0, "alice");
+
+    (void)state;
+    world->inbox[0].wake = expect_none_waiting;
+    world->inbox[0].wake_arg = world;
+    client_send(world, a, CMD_GROUP_CREATE, "{\"group\":\"tea\"}");
+    assert_true(inbox_sleep(&world->inbox[0]));
+    world_run(world);
+    inbox_wake_up(&world->inbox[0]);
+    assert_null(world->inbox[0].wake_arg);
+    client_got(a, "< group_create " OK "\n");
+    world_free(world);
+}
+
 /* What is larger than a batch is cut, and comes out in its order. */
 static void test_large_batches_are_cut(void **state)
 {
@@ -439,6 +465,7 @@ int main(void)
         cmocka_unit_test(test_typing),
         cmocka_unit_test(test_commits),
         cmocka_unit_test(test_full_inbox),
+        cmocka_unit_test(test_queue_is_counted_down_before_the_reply),
         cmocka_unit_test(test_large_batches_are_cut),
     };
 
