@@ -363,13 +363,15 @@ static bool server_run(struct server *server, struct chat *chat)
     pthread_t acceptor;
     int error;
 
-    if (!chat_start(chat) || listener_announce(server->listener) != 0)
+    if (!chat_start(chat))
         return false;
     error = pthread_create(&acceptor, NULL, acceptor_main, server);
     if (error != 0) {
         log_error("cannot start a thread: %s", strerror(error));
         return false;
     }
+    if (listener_announce(server->listener) != 0)
+        return false;
     server_loop(server);
     pthread_join(acceptor, NULL);
     return true;

@@ -45,6 +45,8 @@
 #include "chat/hub.h"
 
 enum {
+    /* Enabled when it is made, the library would not say that it could not be. */
+    LISTENER_FLAGS = LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_DISABLED,
     ACCEPTS_MAX = 64,        /* a turn, so that a storm of connections does not keep those there are waiting */
     IOV_MAX_PIECES = 64,     /* a write; the library takes up to 128 */
     ACCEPT_PAUSE_MS = 1000,  /* without a free descriptor; a close ends it earlier */
@@ -154,8 +156,12 @@ static void listener_failed(struct evconnlistener *listener, void *arg)
 static bool socket_is_ready(int fd, short events)
 {
     struct pollfd socket = {.fd = fd, .events = events};
+    int count;
 
-    return poll(&socket, 1, 0) != 0;
+    do {
+        count = poll(&socket, 1, 0);
+    } while (count < 0 && errno == EINTR);
+    return count != 0;
 }
 
 /* After the stop was asked for: the socket was read until it was empty, which ends what is taken up of it (L-7). */
@@ -433,14 +439,15 @@ static bool server_init(struct server *server, const struct options *options)
     server->now_ms = clock_monotonic_ms();
     if (fd < 0)
         return false;
-    server->listener =
-        evconnlistener_new(server->base, listener_ready, server, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC, 0, fd);
-    if (server->listener == NULL) {
-        log_error("cannot watch the listener: %s", strerror(errno));
+    server->listener = evconnlistener_new(server->base, listener_ready, server, LISTENER_FLAGS, 0, fd);
+    if (server->listener == NULL)
         close(fd);
+    else
+        evconnlistener_set_error_cb(server->listener, listener_failed);
+    if (server->listener == NULL || evconnlistener_enable(server->listener) != 0) {
+        log_error("cannot watch the listener: %s", strerror(errno));
         return false;
     }
-    evconnlistener_set_error_cb(server->listener, listener_failed);
     return true;
 }
 

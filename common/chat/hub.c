@@ -29,6 +29,7 @@ struct hub *hub_new(struct chat *chat, void (*wake)(void *arg), void *arg)
     struct hub *hub = calloc(1, sizeof *hub);
 
     if (hub == NULL || !hash_index_init(&hub->groups)) {
+        log_error("no memory for a hub");
         free(hub);
         return NULL;
     }

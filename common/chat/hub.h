@@ -53,7 +53,7 @@ enum session_end_cause {
 };
 
 /* A hub of `chat`; before chat_start(). `wake(arg)` has to bring the owner to hub_turn(): it is called, from any
- * thread, when something was posted while the hub slept (see hub_deadline()). At most HUBS_MAX of them. NULL: no memory. */
+ * thread, when something was posted while the hub slept (see hub_deadline()). At most HUBS_MAX of them. NULL: logged. */
 struct hub *hub_new(struct chat *chat, void (*wake)(void *arg), void *arg);
 
 /* After chat_stop(). Every session was freed. */

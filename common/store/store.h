@@ -146,7 +146,7 @@ struct store *store_sqlite_open_vfs(const char *directory, enum option_durabilit
 
 /* Touches no directory, and keeps messages and their ids alone, the newest of them (base/limits.h); every other change
  * succeeds without effect, and load() tells nothing. What is beyond the limits is forgotten at a commit.
- * NULL: no memory. */
+ * NULL: logged. */
 struct store *store_memory_new(void);
 
 #endif

@@ -343,8 +343,10 @@ struct store *store_memory_new(void)
     if (sodium_init() < 0) /* harmless when it was called before */
         return NULL;
     s = calloc(1, sizeof *s);
-    if (!s)
+    if (!s) {
+        log_error("store: no memory");
         return NULL;
+    }
     s->store.operations = &operations;
     memory_messages_init(&s->messages);
     return &s->store;
