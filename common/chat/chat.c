@@ -226,7 +226,7 @@ struct chat *chat_new_with(const struct options *options, size_t worker_threads)
         return NULL;
     }
     chat->options = options;
-    chat->threaded = options->store == OPTION_STORE_SQLITE;
+    chat->threaded = options->store == OPTION_STORE_SQLITE && worker_threads > 0;
     chat->started_ms = clock_monotonic_ms();
     init_locks(chat);
     if (!make_parts(chat, worker_threads)) {

@@ -28,8 +28,9 @@ struct chat;
  * logged (S-3). */
 struct chat *chat_new(const struct options *options);
 
-/* Likewise with so many threads for passwords, as chat_new() takes them from the number of cores. With 0 (tests) a
- * password is hashed in chat_run_worker(), the oldest that waits; false: none does. */
+/* Likewise with so many threads for passwords, as chat_new() takes them from the number of cores. With 0 (tests) there is
+ * no thread at all: the engine runs where something is submitted, whatever the store, and a password is hashed in
+ * chat_run_worker(), the oldest that waits; false: none does. */
 struct chat *chat_new_with(const struct options *options, size_t worker_threads);
 bool chat_run_worker(struct chat *chat);
 

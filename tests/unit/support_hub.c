@@ -48,9 +48,23 @@ struct stage *stage_new(const struct options *options, unsigned hubs)
     return stage;
 }
 
+/* A call of the server, between its test's own doings. */
+#define CALL(stage, call)            \
+    do {                             \
+        tell_inside((stage), true);  \
+        call;                        \
+        tell_inside((stage), false); \
+    } while (0)
+
+static void tell_inside(const struct stage *stage, bool running)
+{
+    if (stage->inside != NULL)
+        stage->inside(running);
+}
+
 static void peer_close(struct peer *peer)
 {
-    session_free(peer->session);
+    CALL(peer->stage, session_free(peer->session));
     peer->session = NULL;
 }
 
@@ -100,14 +114,14 @@ static void peer_read(struct peer *peer)
     if (length > 0) {
         memcpy(bytes, peer->to_server.bytes, length);
         buffer_drop_front(&peer->to_server, length);
-        session_receive(peer->session, bytes, length, stage->now_ms);
+        CALL(stage, session_receive(peer->session, bytes, length, stage->now_ms));
     } else if (peer->finished && !peer->finish_told) {
         peer->finish_told = true;
-        session_end(peer->session, PEER_FINISHED, stage->now_ms);
+        CALL(stage, session_end(peer->session, PEER_FINISHED, stage->now_ms));
     }
     if (stage->draining && peer->to_server.length == 0) {
         peer->drain_told = true;
-        session_end(peer->session, PEER_DRAINED, stage->now_ms);
+        CALL(stage, session_end(peer->session, PEER_DRAINED, stage->now_ms));
     }
 }
 
@@ -129,8 +143,12 @@ static void peer_write(struct peer *peer)
     struct iovec iov[PIECES_MAX];
     int count;
 
-    while (peer->writable && (count = session_output(peer->session, iov, stage->iov_max, scratch)) > 0) {
+    while (peer->writable) {
         size_t length = 0;
+
+        CALL(stage, count = session_output(peer->session, iov, stage->iov_max, scratch));
+        if (count == 0)
+            return;
 
         for (int i = 0; i < count; i++)
             length += iov[i].iov_len;
@@ -139,7 +157,7 @@ static void peer_write(struct peer *peer)
         peer_take(peer, iov, count, length);
         if (peer->takes != TAKES_ALL)
             peer->takes -= length;
-        peer->writable = session_sent(peer->session, length, stage->now_ms);
+        CALL(stage, peer->writable = session_sent(peer->session, length, stage->now_ms));
     }
 }
 
@@ -152,6 +170,14 @@ static void peer_update(struct peer *peer)
         peer_close(peer);
 }
 
+static struct session *next_changed(struct stage *stage, unsigned hub)
+{
+    struct session *session;
+
+    CALL(stage, session = hub_next_changed(stage->hubs[hub]));
+    return session;
+}
+
 void stage_turn(struct stage *stage, unsigned hub)
 {
     struct session *session;
@@ -160,8 +186,8 @@ void stage_turn(struct stage *stage, unsigned hub)
         if (stage->peers[i].hub == hub && is_readable(&stage->peers[i]))
             peer_read(&stage->peers[i]);
     stage->wakes[hub] = 0;
-    hub_turn(stage->hubs[hub], stage->now_ms);
-    while ((session = hub_next_changed(stage->hubs[hub])) != NULL) {
+    CALL(stage, hub_turn(stage->hubs[hub], stage->now_ms));
+    while ((session = next_changed(stage, hub)) != NULL) {
         struct peer *peer = session_connection(session);
 
         assert_ptr_equal(peer->session, session);
@@ -196,9 +222,12 @@ void stage_settle(struct stage *stage)
 
 void stage_run(struct stage *stage)
 {
-    stage_settle(stage);
-    while (chat_run_worker(stage->chat))
+    bool ran;
+
+    do {
         stage_settle(stage);
+        CALL(stage, ran = chat_run_worker(stage->chat));
+    } while (ran);
 }
 
 void stage_pass(struct stage *stage, uint64_t ms)
@@ -225,7 +254,7 @@ void stage_drain(struct stage *stage)
 {
     stage->draining = true;
     for (unsigned hub = 0; hub < stage->hub_count; hub++)
-        hub_drain(stage->hubs[hub], stage->now_ms);
+        CALL(stage, hub_drain(stage->hubs[hub], stage->now_ms));
 }
 
 bool stage_drained(const struct stage *stage)
@@ -248,7 +277,7 @@ struct peer *stage_connect(struct stage *stage, unsigned hub)
     peer->hub = hub;
     peer->writable = true;
     peer->takes = TAKES_ALL;
-    peer->session = hub_open(stage->hubs[hub], (struct sockaddr *)&address, peer, stage->now_ms);
+    CALL(stage, peer->session = hub_open(stage->hubs[hub], (struct sockaddr *)&address, peer, stage->now_ms));
     return peer;
 }
 
@@ -294,7 +323,7 @@ void peer_finish(struct peer *peer)
 
 void peer_abort(struct peer *peer)
 {
-    session_end(peer->session, PEER_GONE, peer->stage->now_ms);
+    CALL(peer->stage, session_end(peer->session, PEER_GONE, peer->stage->now_ms));
     peer_update(peer);
 }
 

@@ -53,6 +53,7 @@ struct stage {
     size_t read_max; /* bytes a read gives */
     int iov_max;
     bool draining;
+    void (*inside)(bool running); /* called before and after code of the server runs; NULL: nobody cares */
     struct peer peers[STAGE_PEERS];
     size_t peer_count;
 };
