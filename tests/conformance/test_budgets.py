@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from harness import needs, rule
+from harness import needs, rule, undisturbed
 from harness.clock import Deadline, scaled
 from harness.measure import let_pass
 from harness.multitude import Multitude, room_for
 from harness.protocol import PUSHES, REQUESTS, encode_frame, parse_payload
 
-pytestmark = needs("limits", "accounts")
+pytestmark = [needs("limits", "accounts"), undisturbed("calls that fail are made again, and would count")]
 
 IDLE = 200
 BURST = 64

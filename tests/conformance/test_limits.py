@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from harness import User, encode_frame, needs, rule
+from harness import User, encode_frame, needs, rule, undisturbed
 from harness.clock import Deadline, scaled
 from harness.measure import (SLACK_S, cpu_seconds, descriptors, eventually, leave_descriptors, let_pass)
 from harness.process import Run
@@ -550,6 +550,7 @@ def storm(server, count, data):
 @rule("L-8", "S-7")
 @needs("accounts")
 @pytest.mark.parametrize("what", ["pings", "half a frame", "a broken frame", "a login"])
+@undisturbed("who is accepted late is a session after he has gone")
 def test_a_storm_of_resets_leaves_nothing(start_server, online, user, name, what):
     """No descriptor, connection or session; and the next one is served."""
     server = start_server()

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from harness import Unanswered, User, needs, note, rule
+from harness import Unanswered, User, needs, note, rule, undisturbed
 from harness.clock import Deadline
 from harness.together import at_once
 
@@ -253,6 +253,7 @@ def memory_peak_kib(pid):
 
 
 @rule("A-10", "L-5")
+@undisturbed("hundreds have to be connected at once")
 def test_the_queue_of_hashing_is_bounded(program, start_server, connect, name, leave_out):
     """With 400 passwords at once some are refused at once, with retry_ms, and try later with success."""
     if not program.strict:

@@ -292,7 +292,10 @@ def is_served(server):
     try:
         with socket.create_connection((server.host, server.port), timeout=1) as new:
             new.sendall(PING)
-            return new.recv(65536).find(b"\x80\x01") >= 0
+            came = b""
+            while b"\x80\x01" not in came and (some := new.recv(65536)):
+                came += some
+            return b"\x80\x01" in came
     except OSError:
         return False
 

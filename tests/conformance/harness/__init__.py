@@ -10,8 +10,10 @@ from .story import note
 
 rule = pytest.mark.rule
 needs = pytest.mark.needs
+undisturbed = pytest.mark.undisturbed
 
 __all__ = [
     "AddressServer", "Client", "Crash", "Frame", "LeftOut", "Malformed", "PUSHES", "REQUESTS",
     "Server", "Unanswered", "Unmet", "User", "encode_frame", "needs", "note", "rule",
+    "undisturbed",
 ]

@@ -24,6 +24,8 @@ def pytest_addoption(parser):
     group.addoption("--address", help="test the server that runs at HOST:PORT")
     group.addoption("--rule", action="append", default=[], help="run only the tests of this rule; repeatable")
     group.addoption("--slow-factor", type=float, default=1.0, help="make every deadline this many times longer")
+    group.addoption("--preload", help="a library that is preloaded into every server, and disturbs it: what only an "
+                                      "undisturbed one can show is left out")
     group.addoption("--ledger", help="write the results by rule to this file, as JSON")
     group.addoption("--protocol", default=str(rules.DEFAULT_TEXT), help="the text that has the rules")
 
@@ -31,6 +33,7 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     config.addinivalue_line("markers", "rule(*ids): the rules of docs/protocol.md that the test tests")
     config.addinivalue_line("markers", "needs(*capabilities): what the server must claim in hello")
+    config.addinivalue_line("markers", "undisturbed(why): left out with --preload")
     set_slow_factor(config.getoption("slow_factor"))
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:       # in the background of a shell: servers would inherit it
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -103,6 +106,9 @@ def pytest_runtest_setup(item):
     if missing:
         item.verdict = "not claimed"
         pytest.skip(f"not claimed: {', '.join(sorted(missing))}")
+    undisturbed = item.get_closest_marker("undisturbed")
+    if undisturbed and item.config.getoption("preload"):
+        raise LeftOut(f"disturbed: {undisturbed.args[0]}")
 
 
 def claimed(config):

@@ -34,14 +34,18 @@ class Pool:
                                     "--address HOST:PORT")
         value = options.getoption(given[0])
         self.subject = f"--{given[0]} {shlex.quote(value)}"
+        preload = options.getoption("preload")
+        if preload:
+            self.subject += f" --preload {shlex.quote(preload)}"
+            preload = os.path.abspath(preload)
         if given[0] == "stage":
             path = ROOT / "bin" / value
             if not path.is_file():
                 raise pytest.UsageError(f"--stage {value}: there is no {path}; build it first")
-            self.program = Program([str(path)], strict=True)
+            self.program = Program([str(path)], strict=True, preload=preload)
         elif given[0] == "server":
             command = absolute(shlex.split(value))
-            self.program = Program(command, strict=bool(STAGE.fullmatch(os.path.basename(command[0]))))
+            self.program = Program(command, strict=bool(STAGE.fullmatch(os.path.basename(command[0]))), preload=preload)
         else:
             host, _, port = value.rpartition(":")
             self.address = AddressServer(host.strip("[]") or "127.0.0.1", int(port))

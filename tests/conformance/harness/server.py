@@ -30,8 +30,9 @@ STATUS_WRONG_OPTION = 2     # S-3
 class Program:
     """How to start the program under test, and what it was found to understand."""
 
-    def __init__(self, command, strict):
+    def __init__(self, command, strict, preload=None):
         self.command = command
+        self.preload = preload          # a library to be preloaded into every server
         self.strict = strict            # True: a refused option of S-1 is a failure, not a reason to leave out
         self.refused = set()            # names of default options that it does not know
         self.known = {}                 # (option, value) -> does it refuse that?
@@ -114,11 +115,19 @@ class Server:
         self.end_expected = False
         self.process = subprocess.Popen(
             self.command_line(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            start_new_session=True, cwd=self.directory, env={**os.environ, **(self.env or {})},
+            start_new_session=True, cwd=self.directory, env=self._environment(),
             preexec_fn=self.descriptors and self._limit_descriptors)
         process.remember(self.process)
         self.log_reader = threading.Thread(target=self._read_log, args=(self.process.stderr,), daemon=True)
         self.log_reader.start()
+
+    def _environment(self):
+        """A test may have something to preload, too."""
+        environment = {**os.environ, **(self.env or {})}
+        libraries = [name for name in (self.program.preload, environment.get("LD_PRELOAD")) if name]
+        if libraries:
+            environment["LD_PRELOAD"] = ":".join(libraries)
+        return environment
 
     def _limit_descriptors(self):
         resource.setrlimit(resource.RLIMIT_NOFILE, self.descriptors)
