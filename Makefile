@@ -26,6 +26,7 @@ ARGS     ?=
 TEST     ?= *
 SANITIZE ?=
 JOBS     ?= 2
+SEEDS    ?= 20
 
 ifeq ($(origin CC),default)
 CC := gcc
@@ -84,10 +85,11 @@ CLIENT_SOURCES  := $(wildcard client/*.c)
 BENCH_SOURCES   := $(wildcard bench/*.c)
 EXAMPLE_SOURCES := $(wildcard docs/examples/*.c)
 UNIT_SUPPORT    := $(wildcard tests/unit/support*.c)
+PRELOAD_SOURCES := $(wildcard tests/robustness/hostile*.c)
 UNIT_SOURCES    := $(sort $(wildcard $(TEST:%=tests/unit/test_%.c)))
 SOURCES         := $(COMMON_SOURCES) $(STAGE_SOURCES) $(CLIENT_SOURCES) $(BENCH_SOURCES) $(UNIT_SUPPORT) \
-                   $(UNIT_SOURCES) $(EXAMPLE_SOURCES)
-C_FILES         := $(SOURCES) $(wildcard common/*.h common/*/*.h 0?-*/*.h client/*.h bench/*.h tests/unit/*.h)
+                   $(UNIT_SOURCES) $(EXAMPLE_SOURCES) $(PRELOAD_SOURCES)
+C_FILES         := $(SOURCES) $(wildcard common/*.h common/*/*.h 0?-*/*.h client/*.h bench/*.h tests/unit/*.h tests/robustness/*.h)
 
 LIBRARY         := $(BUILD)/libchat.a
 CLIENT_LIBRARY  := $(if $(CLIENT_SOURCES),$(BUILD)/libclient.a)
@@ -98,6 +100,7 @@ MICRO_SOURCES   := $(wildcard bench/micro*.c)
 MICRO_PROGRAMS  := $(MICRO_SOURCES:bench/%.c=$(BUILD)/%)
 BENCH_PROGRAM   := $(if $(filter-out $(MICRO_SOURCES),$(BENCH_SOURCES)),$(BIN)/chatbench)
 UNIT_PROGRAMS   := $(UNIT_SOURCES:tests/unit/%.c=$(BUILD)/unit/%)
+PRELOADS        := $(PRELOAD_SOURCES:tests/robustness/%.c=$(BUILD)/%.so)
 EXAMPLES        := $(EXAMPLE_SOURCES:docs/examples/%.c=$(BUILD)/examples/%)
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
@@ -107,7 +110,7 @@ objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 .SECONDARY:
 .SECONDEXPANSION:
 .PHONY: help all examples run test unit conformance valgrind valgrind-unit micro instructions diff format lint clean install-packages \
-        run-packages test-packages test-build test-harness test-stages test-sanitized conformance-table always
+        hostile hostile-sample run-packages test-packages test-build test-harness test-stages test-sanitized conformance-table always
 
 help: ## this list
 	@echo 'make TARGET [VARIABLE=...]; the variables stand at the top of the Makefile'
@@ -165,6 +168,11 @@ $(UNIT_PROGRAMS): $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(UNIT_LIBRARY) \
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $$(pkg-config --libs $(UNIT_LIBRARIES))
 
+# What robustness tests put before the C library.
+$(PRELOADS): $(BUILD)/%.so: tests/robustness/%.c $(wildcard tests/robustness/*.h) Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(filter-out -fPIE,$(CFLAGS)) -fPIC -shared -o $@ $<
+
 -include $(patsubst %.o,%.d,$(call objects,$(SOURCES)))
 
 # ---- Run ------------------------------------------------------------------------------------------------------------
@@ -200,6 +208,8 @@ test: test-packages ## everything that must pass; installs what is missing
 	$(submake) test-harness
 	$(call heading,Conformance of each stage: $(or $(STAGES),none yet))
 	$(submake) -j$(JOBS) --output-sync=target test-stages
+	$(call heading,The same on a hostile system: a sample)
+	$(submake) hostile-sample
 	$(call heading,The same under AddressSanitizer and UndefinedBehaviorSanitizer$(comma) and ThreadSanitizer)
 	$(submake) -s -j$(JOBS) SANITIZE=address,undefined all
 	$(submake) -s -j$(JOBS) SANITIZE=thread all
@@ -269,6 +279,17 @@ valgrind-unit: $(UNIT_PROGRAMS)
 $(STAGES:%=valgrind-%): valgrind-%: $(BIN)/%
 	$(PYTHON) -m pytest -q $(QUICK:%=tests/conformance/test_%.py) --slow-factor 10 -k 'not timeout' \
 	    --server "$(MEMCHECK) $(BIN)/$*"
+
+# `make` has a default for STAGE; here it is every stage, unless one is named.
+HOSTILE_STAGES := $(if $(filter file,$(origin STAGE)),$(STAGES),$(STAGE))
+
+hostile: $(PRELOADS) $(HOSTILE_STAGES:%=$(BIN)/%) ## the suite while system calls fail: SEEDS=20 plans, on every stage or STAGE=
+	$(PYTHON) tests/robustness/hostile.py --stages $(HOSTILE_STAGES) --seeds $(SEEDS) --jobs $(JOBS)
+
+# One plan, and what is quick; and every start without memory.
+hostile-sample: $(PRELOADS) $(STAGE_PROGRAMS)
+	$(PYTHON) -m pytest -q tests/robustness/test_hostile_start.py
+	$(PYTHON) tests/robustness/hostile.py --seeds 1 --jobs $(JOBS) --modules $(QUICK)
 
 micro: $(MICRO_PROGRAMS) ## what a message costs in common/, in nanoseconds: its steps, and the whole way
 	@for program in $^; do $$program || exit 1; done
