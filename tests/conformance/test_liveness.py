@@ -11,6 +11,7 @@ import time
 import pytest
 
 from harness import User, encode_frame, needs, rule, undisturbed
+from harness.clock import scaled
 from harness.measure import SLACK_S, asleep, let_pass, within
 
 pytestmark = needs("limits")
@@ -24,6 +25,12 @@ TIMEOUT_S = 0.4
 
 def now():
     return time.monotonic()
+
+
+def hears_within(client, seconds):
+    """A pause of the client's own, in which it listens: it must not be stretched as deadlines are (--slow-factor), for the
+    server's clock is not."""
+    return client.wait_readable(seconds / scaled(1))
 
 
 # --- L-1
@@ -69,7 +76,7 @@ def test_a_reply_puts_the_heartbeat_off(beating, online):
     while now() < deadline:
         before, asked = asked, now()
         last = client.ok("ping")
-        if client.heartbeats or client.wait_readable(HEARTBEAT_S / 4):
+        if client.heartbeats or hears_within(client, HEARTBEAT_S / 4):
             break
     an_interval_after(next_heartbeat(client), last, asked, before)
 
@@ -101,7 +108,7 @@ def test_what_the_client_sends_puts_no_heartbeat_off(beating, online, user):
     client = online(user=alice, server=beating)
     for byte in LONG_PING[:-1]:
         client.send_raw(bytes([byte]))
-        if client.wait_readable(HEARTBEAT_S / 4):
+        if hears_within(client, HEARTBEAT_S / 4):
             break
     within(began, next_heartbeat(client).at, HEARTBEAT_S)
 
@@ -177,7 +184,7 @@ def test_whatever_comes_puts_the_idle_timeout_off(idling, connect, piece):
             client.ok("ping")
         else:
             client.send_raw(bytes([byte]))
-        if client.wait_readable(TIMEOUT_S / 4):
+        if hears_within(client, TIMEOUT_S / 4):
             break
     within(sent, client.expect_bye("idle_timeout").at, TIMEOUT_S)
 
