@@ -117,30 +117,58 @@ static bool reserve_range(struct outbox *outbox)
     return true;
 }
 
-/* Whether the ranges use less than half of the blocks that they pin. */
-static bool ranges_pin_too_much(const struct outbox *outbox)
+/* How many of the first ranges have to stay (I3): those that are being written; else the one that may be half sent. */
+static uint32_t ranges_fixed(const struct outbox *outbox)
 {
-    return outbox->shared_blocks > OUTBOX_PINNED_BLOCKS_MAX &&
-           outbox->waiting_bytes < (size_t)outbox->shared_blocks * (BLOCK_BYTES / 2);
+    return outbox->borrowed > 0 ? outbox->borrowed : 1;
 }
 
-/* Copy what the ranges after the first hold into one block, and let the shared blocks go. The first range may be in
- * the middle of a write, and stays (I3). Ranges of one kind become one. No memory: all stays as it is. */
+/* Changes of block along the first `count` ranges. */
+static uint32_t count_blocks(const struct outbox *outbox, uint32_t count)
+{
+    uint32_t blocks = 0;
+
+    for (uint32_t i = 0; i < count; i++)
+        if (i == 0 || outbox_range(outbox, i)->block != outbox_range(outbox, i - 1)->block)
+            blocks++;
+    return blocks;
+}
+
+/* Whether the ranges use less than half of the blocks that they pin; of a write under way, those behind it. */
+static bool ranges_pin_too_much(const struct outbox *outbox)
+{
+    uint32_t blocks = outbox->shared_blocks;
+    size_t bytes = outbox->waiting_bytes;
+
+    if (blocks <= OUTBOX_PINNED_BLOCKS_MAX)
+        return false;
+    if (outbox->borrowed > 0) {
+        blocks -= count_blocks(outbox, outbox->borrowed);
+        for (uint32_t i = 0; i < outbox->borrowed; i++)
+            bytes -= outbox_range(outbox, i)->length - outbox_range(outbox, i)->sent;
+    }
+    return blocks > OUTBOX_PINNED_BLOCKS_MAX && bytes < (size_t)blocks * (BLOCK_BYTES / 2);
+}
+
+/* Copy what the ranges behind the fixed ones hold into one block, and let the shared blocks go. Ranges of one kind
+ * become one. No memory: all stays as it is. */
 static void outbox_compact(struct outbox *outbox)
 {
-    struct range *first = outbox_range(outbox, 0);
-    size_t length = outbox->waiting_bytes - (first->length - first->sent);
-    struct block *block = block_new(length);
-    uint32_t kept = 1;
+    uint32_t fixed = ranges_fixed(outbox), kept = fixed;
+    size_t length = 0;
+    struct block *block;
 
+    for (uint32_t i = fixed; i < outbox->count; i++)
+        length += outbox_range(outbox, i)->length;
+    block = block_new(length);
     if (block == NULL)
         return;
-    for (uint32_t i = 1; i < outbox->count; i++) {
+    for (uint32_t i = fixed; i < outbox->count; i++) {
         struct range *range = outbox_range(outbox, i), *last = outbox_range(outbox, kept - 1);
 
         memcpy(block->bytes + block->used, range->block->bytes + range->offset, range->length);
         block_release(range->block);
-        if (kept > 1 && last->push == range->push) {
+        if (kept > fixed && last->push == range->push) {
             last->length += range->length;
         } else {
             *outbox_range(outbox, kept++) = (struct range){block, block->used, range->length, 0, range->push};
@@ -149,7 +177,7 @@ static void outbox_compact(struct outbox *outbox)
         block->used += range->length;
     }
     outbox->count = kept;
-    outbox->shared_blocks = 2;
+    outbox->shared_blocks = count_blocks(outbox, fixed) + 1;
     block_release(block);
 }
 
@@ -163,7 +191,7 @@ bool outbox_append(struct outbox *outbox, struct block *block, uint32_t offset, 
         count_bytes(outbox, last, length, 0);
         return true;
     }
-    if (!outbox->borrowed && ranges_pin_too_much(outbox))
+    if (ranges_pin_too_much(outbox))
         outbox_compact(outbox);
     other_block = outbox->count == 0 || outbox_range(outbox, outbox->count - 1)->block != block;
     if (!reserve_range(outbox))
@@ -195,7 +223,7 @@ int outbox_pieces(struct outbox *outbox, struct iovec *iov, int iov_max, void *s
     size_t total = 0;
     int count = 0;
 
-    assert(!outbox->borrowed);
+    assert(outbox->borrowed == 0);
     for (uint32_t i = 0; i < outbox->count && count < iov_max && total < OUTPUT_MAX_BYTES; i++) {
         const struct range *range = outbox_range(outbox, i);
         size_t length = range->length - range->sent;
@@ -205,7 +233,7 @@ int outbox_pieces(struct outbox *outbox, struct iovec *iov, int iov_max, void *s
         iov[count++] = (struct iovec){range->block->bytes + range->offset + range->sent, length};
         total += length;
     }
-    outbox->borrowed = count > 0;
+    outbox->borrowed = (uint32_t)count;
     outbox->offered_bytes = total;
     if (count > 1 && total <= OUTPUT_GATHER_BYTES)
         return gather(iov, count, scratch);
@@ -225,8 +253,8 @@ static void drop_first_range(struct outbox *outbox)
 
 void outbox_sent(struct outbox *outbox, size_t length)
 {
-    assert(outbox->borrowed && length <= outbox->offered_bytes);
-    outbox->borrowed = false;
+    assert(outbox->borrowed > 0 && length <= outbox->offered_bytes);
+    outbox->borrowed = 0;
     while (length > 0) {
         struct range *range = outbox_range(outbox, 0);
         size_t part = range->length - range->sent;
@@ -249,7 +277,7 @@ void outbox_trim(struct outbox *outbox, size_t (*frame_length)(const void *bytes
     struct range *range;
     uint32_t end = 0;
 
-    assert(!outbox->borrowed);
+    assert(outbox->borrowed == 0);
     if (outbox->count == 0)
         return;
     range = outbox_range(outbox, 0);

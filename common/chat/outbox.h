@@ -13,7 +13,7 @@
  *             own, so that what it costs is about what waits for it.
  * Invariants. I1  a range begins at the beginning of a frame; only `sent` moves, and only in the first range.
  *             I2  `waiting_bytes` is the sum over all ranges of length - sent; `push_bytes` of those that are pushes (a `bye` is one).
- *             I3  what outbox_pieces() gave stays in place until outbox_sent(): while `borrowed`, ranges are only added.
+ *             I3  what outbox_pieces() gave stays in place until outbox_sent(): the first `borrowed` ranges are not moved.
  *             I4  an outbox with nothing in it owns no memory.
  * Bound.      Pushes: the outbox limit (L-3); replies: what L-4 lets the session take up. Both are the session's to
  *             keep; here an allocation may fail, which ends the session.
@@ -69,7 +69,7 @@ struct outbox {
     uint32_t count;
     uint32_t capacity;
     uint32_t shared_blocks; /* changes of block along the ranges: how many blocks they pin, about */
-    bool borrowed;          /* I3: a write is under way */
+    uint32_t borrowed;      /* I3: so many ranges are being written */
     size_t offered_bytes;   /* what outbox_pieces() gave last */
     size_t waiting_bytes;
     size_t push_bytes;

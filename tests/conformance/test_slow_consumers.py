@@ -256,6 +256,27 @@ def test_replies_that_wait_make_no_slow_consumer(start_server, online):
     assert [push["msg_id"] for push in bob.barrier()] == [1, 2, 3, 4, 5, 6]
 
 
+@rule("L-3")
+@needs("history")
+def test_little_that_waits_among_much_for_others_keeps_little_memory(start_server, online):
+    """A few bytes for bob, who takes nothing, then much for alice, again and again. Where what is sent to several is
+    kept in one place, the few bytes must not keep all of it."""
+    server = start_server("--store", "memory")
+    alice, carol, bob = online("alice", server), online("carol", server), online("bob", server, receive_buffer=4096)
+    fill_pages(alice)
+    assert push_in(bob, requests(bob, *[fill_pages(bob)] * PAGES)) == b""
+    let_pass(STALLED_S)
+    before = resident_bytes(server)
+    for _ in range(400):
+        carol.ok("typing", user=bob.user.name)
+        alice.ok("history", user=alice.user.name, limit=30)
+    grown = resident_bytes(server) - before
+    assert grown < 8 << 20, f"{grown >> 20} MiB more for 400 small pushes"
+    bob.resume_reading()
+    take_pages(bob, PAGES)
+    assert len(bob.barrier()) == 400
+
+
 # --- L-4
 
 @rule("L-4", "Q-2")

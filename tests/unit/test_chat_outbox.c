@@ -196,12 +196,13 @@ static void test_borrowed_bytes_stay_in_place(void **state)
     for (int i = 0; i < 40; i++) { /* more ranges, more blocks than are ever pinned otherwise */
         rig_put(&rig, &rig.pushes, 10, true);
         rig_skip(&rig, &rig.pushes, BLOCK_BYTES - 10);
+        assert_true(rig.outbox.shared_blocks <= 3 + OUTBOX_PINNED_BLOCKS_MAX + 1); /* what is not borrowed may move */
     }
     rig_keep(&rig, iov, count, 90000);
     assert_memory_equal(rig.got.bytes, rig.expected.bytes, 90000);
     outbox_sent(&rig.outbox, 90000);
     rig_put(&rig, &rig.replies, 10, false);
-    assert_true(rig.outbox.shared_blocks <= OUTBOX_PINNED_BLOCKS_MAX); /* made up for */
+    assert_true(rig.outbox.shared_blocks <= OUTBOX_PINNED_BLOCKS_MAX + 1);
     rig_write_all(&rig);
     rig_check_all_came(&rig);
     rig_fini(&rig);
