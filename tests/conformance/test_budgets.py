@@ -24,6 +24,8 @@ IDLE = 200
 BURST = 64
 # Stage: members of a group, and the writes that BURST messages in one segment to them may cost.
 BUDGETS = {"01-blocking": (1000, 2500), "02-select": (500, 550), "03-epoll": (1000, 1100), "05-threaded": (1000, 1100)}
+# Wake-ups a message: the loop; reader and two writers; the loops of sender and recipient.
+WAKE_UPS = {"01-blocking": 3.5, "02-select": 1.5, "03-epoll": 1.5, "04-libevent": 2.5, "05-threaded": 2.5}
 WITHOUT_EPOLL_CTL = {"01-blocking", "02-select", "03-epoll", "05-threaded"}     # a message
 PAUSING = {"02-select", "03-epoll", "04-libevent"}      # accepting, whatever the error
 LONG = "3600"           # no timer may end within the test
@@ -63,6 +65,24 @@ def test_idle_clients_cost_no_wake_ups(start_server, online):
         woken = alice.ok("stats")["wakeups_total"] - before
         assert woken <= own + 2, f"{woken} wake-ups in a second in which nothing happened; a request alone costs {own}"
         assert all(len(member.frames) == 2 for member in idle.members)
+
+
+@rule("S-7", "M-4")
+@needs("messages")
+def test_wake_ups_of_a_conversation(start_server, online, leave_out):
+    """One writes to another, one message after the other. Whoever has to be woken is, once: for a request, and where
+    other threads have a part in it, for what they have to send. Nobody is woken who is awake anyway."""
+    server = start_server("--store", "memory", "--heartbeat", LONG, "--idle-timeout", LONG, "--login-timeout", LONG)
+    alice, bob = online("alice", server), online("bob", server)
+    stage = alice.ok("stats")["stage"]
+    if stage not in WAKE_UPS:
+        leave_out(f"{stage} claims no budget")
+    before = alice.ok("stats")["wakeups_total"]
+    for number in range(1, 101):
+        alice.ok("private_chat", user_to=bob.user.name, text="one at a time")
+        bob.push("private_chat_recv", msg_id=number)
+    woken = alice.ok("stats")["wakeups_total"] - before
+    assert woken <= 100 * WAKE_UPS[stage], f"{woken} wake-ups for 100 messages"
 
 
 @rule("S-7", "M-4")

@@ -137,6 +137,18 @@ def test_a_payload_over_the_limit(connect):
 
 # --- F-3
 
+@rule("F-3", "L-2")
+def test_urgent_data_ends_nothing(connect):
+    """TCP's urgent byte stands outside of the stream (tcp(7), MSG_OOB): it is no end, no error, and no part of a frame."""
+    client = connect()
+    client.ok("ping")
+    for _ in range(3):
+        client.socket.send(b"!", socket.MSG_OOB)
+        client.ok("ping")
+    client.socket.send(b"!", socket.MSG_OOB)
+    client.expect_nothing()
+
+
 @rule("F-3")
 def test_a_frame_cut_at_every_place(connect):
     """Between the parts another connection is served, so the first part has surely been read."""

@@ -13,6 +13,7 @@ import pytest
 from harness import User, encode_frame, needs, rule, undisturbed
 from harness.clock import scaled
 from harness.measure import SLACK_S, asleep, let_pass, within
+from harness.preload import replaced
 
 pytestmark = needs("limits")
 
@@ -228,6 +229,62 @@ def test_an_idle_timeout_ends_the_session(idling, users, friends):
         alice.wait_readable(TIMEOUT_S / 8)
         alice.take_in()
     bob.push("presence", user=alice.user.name, online=False)
+
+
+WALL_CLOCK_C = """
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+static long ahead(void) { return access("%s", F_OK) == 0 ? 3600 : 0; }
+int clock_gettime(clockid_t id, struct timespec *now)
+{
+    int result = (int)syscall(SYS_clock_gettime, id, now);
+    if (result == 0 && (id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE))
+        now->tv_sec += ahead();
+    return result;
+}
+int gettimeofday(struct timeval *now, void *zone)
+{
+    int result = (int)syscall(SYS_gettimeofday, now, zone);
+    if (result == 0)
+        now->tv_sec += ahead();
+    return result;
+}
+time_t time(time_t *out)
+{
+    struct timeval now;
+    gettimeofday(&now, 0);
+    if (out)
+        *out = now.tv_sec;
+    return now.tv_sec;
+}
+"""
+
+
+@rule("L-1", "L-2", "M-1")
+@needs("messages")
+def test_setting_the_clock_ends_nobody(start_server, online, connect, tmp_path, leave_out):
+    """The wall clock is set an hour ahead, and back. Timeouts and heartbeats do not see it; `time` does, but does not
+    go back within a conversation."""
+    switch = tmp_path / "ahead"
+    server = start_server("--heartbeat", str(HEARTBEAT_S), env=replaced(tmp_path, WALL_CLOCK_C % switch))
+    alice, stranger = online("alice", server), connect(server)
+    note_to_herself = {"user_to": alice.user.name, "text": "hi"}
+    first, before = alice.ok("private_chat", **note_to_herself)["time"], alice.ok("ping")["time"]
+    switch.touch()
+    if alice.ok("ping")["time"] < before + 3000000:
+        leave_out("the program does not ask the C library for the time")
+    next_heartbeat(alice)
+    stranger.ok("ping")
+    ahead = alice.ok("private_chat", **note_to_herself)["time"]
+    switch.unlink()
+    began = now()
+    alice.heartbeats.clear()
+    back = alice.ok("private_chat", **note_to_herself)["time"]
+    assert first <= ahead <= back and alice.ok("ping")["time"] < ahead
+    within(began, next_heartbeat(alice).at, HEARTBEAT_S)
+    stranger.ok("ping")
 
 
 # --- L-2, the login timeout

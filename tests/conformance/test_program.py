@@ -1,10 +1,13 @@
 """The server as a program: options, standard output, exit status, data directory, counters (section S)."""
 
+import contextlib
 import fcntl
 import os
+import resource
 import signal
 import socket
 import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -402,9 +405,34 @@ def test_02_select_knows_what_fd_setsize_can_hold(program, start_server, connect
 
 @rule("S-6")
 def test_01_blocking_lowers_its_default_to_what_threads_allow(program, start_server, connect, leave_out):
+    """Two threads a client. Given a number of clients, it is taken at its word."""
     if not program.command[0].endswith("01-blocking"):
         leave_out("is about 01-blocking")
     connect(start_server()).ok("ping")
+    with few_threads(FEW_THREADS, leave_out):
+        server = start_server()
+        given = start_server("--max-connections", "10000")
+    connect(server).ok("ping")
+    lowered = [int(line.split("--max-connections is ")[1].split()[0]) for line in server.log_after_start()
+               if "--max-connections is " in line]
+    assert len(lowered) == 1 and FEW_THREADS // 4 < lowered[0] <= FEW_THREADS // 2, f"lowered to {lowered}"
+    assert not any("a client takes" in line for line in given.log_after_start())
+
+
+FEW_THREADS = 8000          # a limit that the machine is far from: it is what the server reads that counts
+
+
+@contextlib.contextmanager
+def few_threads(count, leave_out):
+    """What is started in here may have so many threads, together with all else of this user."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NPROC)
+    if resource.RLIM_INFINITY != hard < count:
+        leave_out("this user may not have so many threads")
+    resource.setrlimit(resource.RLIMIT_NPROC, (count, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NPROC, (soft, hard))
 
 
 @rule("S-6")
@@ -412,6 +440,62 @@ def test_the_other_stages_take_more_connections_than_select_can(program, start_s
     if not program.strict or program.command[0].endswith("02-select"):
         leave_out("is about the stages but 02-select")
     connect(start_server("--max-connections", "2000")).ok("ping")
+
+
+# --- S-1, --threads: from outside it can be seen which epoll watches which socket (proc(5), /proc/PID/fdinfo)
+
+def inode_of(server, client):
+    """The socket at the server's end of this connection."""
+    end = f":{server.port:04X} "
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        words = line.split()
+        if f"{words[1]} ".endswith(end) and words[2].endswith(f":{client.socket.getsockname()[1]:04X}"):
+            return words[9]
+    raise AssertionError("the connection is not there")
+
+
+def watchers(server, clients):
+    """For each client, the descriptor of the epoll that watches its connection; None: none does (yet)."""
+    watched = {}
+    for entry in Path(f"/proc/{server.pid}/fdinfo").iterdir():
+        try:
+            lines = entry.read_text().splitlines()
+        except OSError:
+            continue                # closed in between
+        watched |= {int(line.split()[1]): int(entry.name) for line in lines if line.startswith("tfd:")}
+    sockets = {}
+    for entry in Path(f"/proc/{server.pid}/fd").iterdir():
+        try:
+            sockets[os.readlink(entry)] = int(entry.name)
+        except OSError:
+            continue
+    return [watched.get(sockets.get(f"socket:[{inode}]")) for inode in clients.values()]
+
+
+@rule("S-1")
+def test_connections_go_to_the_thread_that_has_the_fewest(program, start_server, connect, leave_out):
+    """Two threads; who has gone does not count. The one who stays is the sign that what went before him is done."""
+    if not program.command[0].endswith("05-threaded"):
+        leave_out("is about 05-threaded")
+    server = start_server("--threads", "2")
+    clients = [connect(server) for _ in range(12)]
+    for client in clients:
+        client.ok("ping")
+    inodes = {client: inode_of(server, client) for client in clients}
+    threads = watchers(server, inodes)
+    first = threads[0]
+    assert sorted(threads.count(one) for one in set(threads)) == [6, 6], f"on which epoll is each: {threads}"
+    stays, *go = [client for client, thread in zip(clients, threads) if thread == first]
+    for client in go:
+        client.half_close()
+        client.expect_closed()
+    gone = {client: inodes[client] for client in go}
+    eventually(lambda: watchers(server, gone), lambda numbers: not any(numbers))
+    stays.ok("ping")
+    new = [connect(server) for _ in range(5)]
+    for client in new:
+        client.ok("ping")
+    assert watchers(server, {client: inode_of(server, client) for client in new}) == [first] * 5
 
 
 # --- S-7. Each on a server of its own, where nobody else counts
