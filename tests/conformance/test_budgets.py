@@ -6,6 +6,7 @@ import contextlib
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 
 from harness import needs, rule, undisturbed
 from harness.clock import Deadline, scaled
-from harness.measure import let_pass
+from harness.measure import asleep, eventually, let_pass
 from harness.multitude import Multitude, room_for
 from harness.protocol import PUSHES, REQUESTS, encode_frame, parse_payload
 
@@ -83,6 +84,27 @@ def test_wake_ups_of_a_conversation(start_server, online, leave_out):
         bob.push("private_chat_recv", msg_id=number)
     woken = alice.ok("stats")["wakeups_total"] - before
     assert woken <= 100 * WAKE_UPS[stage], f"{woken} wake-ups for 100 messages"
+
+
+@rule("S-7", "L-11")
+def test_one_who_sends_without_a_pause_gets_his_turn_and_no_more(start_server, connect, online, leave_out):
+    """As much as the system takes is there at once, and the server reads on only when the others had their turn:
+    not more than two reads of 64 KiB each time that it has looked at all."""
+    server = start_server("--store", "memory")
+    observer, sender = online("observer", server), connect(server)
+    if observer.ok("stats")["stage"] not in WAKE_UPS:
+        leave_out("claims no budget")
+    ping = encode_frame("ping", {"padding": "x" * 60000}, 0)
+    before = observer.ok("stats").payload
+    with asleep(server):
+        sent = 0
+        while select.select([], [sender.socket], [], 0.1)[1]:
+            data = ping * 20
+            sent += sender.socket.send(data[sent % len(ping):])
+        sender.socket.shutdown(socket.SHUT_WR)
+    eventually(lambda: observer.ok("stats")["bytes_in_total"] - before["bytes_in_total"], lambda came: came >= sent)
+    turns = observer.ok("stats")["wakeups_total"] - before["wakeups_total"]
+    assert sent > 1 << 20 and turns >= sent / (2 * 65536), f"{sent} bytes in {turns} turns"
 
 
 @rule("S-7", "M-4")

@@ -159,6 +159,18 @@ def test_what_a_dismissed_group_had_does_not_come_back(start_server, killed, use
         assert client.ok("group_info", group=one)["members"] == [bob.user.name]
         assert history(client, group=one) == []
         assert client.ok("group_chat", group=one, text="new", id="id 1")["msg_id"] == 1
+    # And what was made last of all: also its place is not another one's.
+    last = name("last")
+    client.ok("group_create", group=last)
+    for number in range(1, 4):
+        client.ok("group_chat", group=last, text="old", id=f"id {number}")
+    client.ok("group_dismiss", group=last)
+    killed(server)
+    client = connect(server)
+    client.login(bob.user)
+    client.ok("group_create", group=last)
+    assert history(client, group=last) == []
+    assert client.ok("group_chat", group=last, text="new", id="id 1")["msg_id"] == 1
 
 
 @rule("M-5", "M-9")

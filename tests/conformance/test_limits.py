@@ -90,10 +90,10 @@ def test_the_burst_does_not_grow_with_time(limited, connect):
 
 
 @rule("L-5")
-def test_the_rate_is_what_is_served_in_the_long_run(limited, connect):
+@pytest.mark.parametrize("rate", [100, 300])
+def test_the_rate_is_what_is_served_in_the_long_run(limited, connect, rate):
     """For a second: the burst, and what the time has earned; no less, and no more. A refused request costs nothing,
     and at the end is taken what was saved up on the way."""
-    rate = 100
     client = connect(limited(rate))
     burst = [("ping", {})] * 2 * rate
     first = now()

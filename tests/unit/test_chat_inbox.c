@@ -213,6 +213,32 @@ static void test_wake_may_take(void **state)
     rig_fini(&rig);
 }
 
+/* when the first is woken, what the others got is there for them, too. */
+static void look_at_last(void *rig_)
+{
+    struct rig *rig = rig_;
+
+    take_and_check(&rig->inbox[0], 1, 1);
+    take_and_check(&rig->inbox[HUBS - 1], 1, 1);
+    rig->wakes[0]++;
+}
+
+static void test_who_is_woken_finds_all_of_a_post(void **state)
+{
+    struct rig rig;
+
+    (void)state;
+    rig_init(&rig);
+    rig.inbox[0].wake = look_at_last;
+    rig.inbox[0].wake_arg = &rig;
+    assert_true(inbox_sleep(&rig.inbox[0]));
+    add(&rig, 0, 1, "{}");
+    add(&rig, HUBS - 1, 1, "{}");
+    post(&rig);
+    assert_int_equal(rig.wakes[0], 1);
+    rig_fini(&rig);
+}
+
 /* The payloads of a batch last until the last hub has done its list, in whatever order they do. */
 static void test_payloads_outlive_the_other_hubs(void **state)
 {
@@ -353,6 +379,7 @@ int main(void)
         cmocka_unit_test(test_nobody_falls_asleep_over_a_post),
         cmocka_unit_test(test_an_empty_list_wakes_nobody),
         cmocka_unit_test(test_wake_may_take),
+        cmocka_unit_test(test_who_is_woken_finds_all_of_a_post),
         cmocka_unit_test(test_payloads_outlive_the_other_hubs),
         cmocka_unit_test(test_a_long_list),
         cmocka_unit_test(test_what_is_reserved_does_not_move),
