@@ -9,6 +9,7 @@
 #   make conformance STAGE=03-epoll   the protocol, against one stage (RULE=M-5: the tests of one rule)
 #   make conformance ADDRESS=127.0.0.1:8000        against a server that runs
 #   make conformance SERVER="path/to/server args"  against anybody's server
+#   make mutants MUTANT=301           what the tests say of a fault that is put into the code
 #   make diff FROM=02-select TO=03-epoll           what one I/O model changes
 #
 # Every variant has folders of its own, so none makes another build again:
@@ -24,6 +25,7 @@
 STAGE    ?= 05-threaded
 ARGS     ?=
 TEST     ?= *
+MUTANT   ?=
 SANITIZE ?=
 JOBS     ?= 2
 SEEDS    ?= 20
@@ -110,7 +112,8 @@ objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 .SECONDARY:
 .SECONDEXPANSION:
 .PHONY: help all examples run test unit conformance valgrind valgrind-unit micro instructions diff format lint clean install-packages \
-        hostile hostile-sample run-packages test-packages test-build test-harness test-stages test-sanitized conformance-table always
+        hostile hostile-sample mutants mutants-sample run-packages test-packages test-build test-harness test-stages \
+        test-sanitized conformance-table always
 
 help: ## this list
 	@echo 'make TARGET [VARIABLE=...]; the variables stand at the top of the Makefile'
@@ -217,6 +220,8 @@ test: test-packages ## everything that must pass; installs what is missing
 	$(call heading,The suite on a server that is not ours)
 	$(PYTHON) -m pytest -q tests/conformance --server "$(PYTHON) docs/examples/server.py"
 	$(PYTHON) tests/conformance/table.py $(STAGES:%=$(BUILD)/ledger/%.json)
+	$(call heading,The tests see faults: a mutant of each area)
+	$(submake) mutants-sample
 	$(call heading,All passed)
 
 test-build: all $(UNIT_PROGRAMS)
@@ -291,6 +296,13 @@ hostile-sample: $(PRELOADS) $(STAGE_PROGRAMS)
 	$(PYTHON) -m pytest -q tests/robustness/test_hostile_start.py
 	$(PYTHON) tests/robustness/hostile.py --seeds 1 --jobs $(JOBS) --modules $(QUICK)
 
+# Built from the objects that are there, so that a mutant costs little more than its tests.
+mutants: ## put each fault of tests/mutants into the code, and see that a test fails; some: MUTANT='301 7'
+	$(PYTHON) tests/mutants/run.py --jobs $(JOBS) $(MUTANT)
+
+mutants-sample:
+	$(PYTHON) tests/mutants/run.py --jobs $(JOBS) --sample
+
 micro: $(MICRO_PROGRAMS) ## what a message costs in common/, in nanoseconds: its steps, and the whole way
 	@for program in $^; do $$program || exit 1; done
 
@@ -322,7 +334,7 @@ clean: ## remove bin/ and build/
 BUILD_PACKAGES := gcc libc6-dev make pkg-config libevent-dev libsodium-dev libsqlite3-dev libjansson-dev libdeflate-dev \
                   libedit-dev
 TEST_PACKAGES  := clang libclang-rt-14-dev clang-format clang-tidy libcmocka-dev valgrind python3 python3-pytest \
-                  strace gdb
+                  strace gdb patch
 
 # $(call install_missing,WHAT FOR,PACKAGES)
 define install_missing
