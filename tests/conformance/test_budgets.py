@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -27,9 +28,14 @@ BURST = 64
 BUDGETS = {"01-blocking": (1000, 2500), "02-select": (500, 550), "03-epoll": (1000, 1100), "05-threaded": (1000, 1100)}
 # Wake-ups a message: the loop; reader and two writers; the loops of sender and recipient.
 WAKE_UPS = {"01-blocking": 3.5, "02-select": 1.5, "03-epoll": 1.5, "04-libevent": 2.5, "05-threaded": 2.5}
+TICKS_A_HEARTBEAT = 64      # moments at which one may come
 WITHOUT_EPOLL_CTL = {"01-blocking", "02-select", "03-epoll", "05-threaded"}     # a message
 PAUSING = {"02-select", "03-epoll", "04-libevent"}      # accepting, whatever the error
 LONG = "3600"           # no timer may end within the test
+
+
+def now():
+    return time.monotonic()
 
 
 def register(name):
@@ -66,6 +72,28 @@ def test_idle_clients_cost_no_wake_ups(start_server, online):
         woken = alice.ok("stats")["wakeups_total"] - before
         assert woken <= own + 2, f"{woken} wake-ups in a second in which nothing happened; a request alone costs {own}"
         assert all(len(member.frames) == 2 for member in idle.members)
+
+
+@rule("S-7", "L-1")
+def test_timers_share_their_wake_ups(start_server, online, leave_out):
+    """A heartbeat a second for each of many. So exactly is the time not meant that each would need a wake-up of its own,
+    and between two of them the server sleeps: also when they are less than a second apart."""
+    server = start_server("--store", "memory", "--heartbeat", "1", "--idle-timeout", LONG, "--login-timeout", LONG)
+    alice = online("alice", server)
+    stage = alice.ok("stats")["stage"]
+    if stage not in WAKE_UPS:
+        leave_out(f"{stage} claims no budget")
+    with Multitude(server, IDLE) as idle:
+        each(idle, lambda member: register(f"beating-{member.number}") + log_in(f"beating-{member.number}"),
+             lambda member: len(member.frames) >= 2, "a reply to login")
+        began, before = now(), alice.ok("stats").payload
+        let_pass(1.5)
+        after, passed = alice.ok("stats").payload, now() - began
+    writes = after["write_calls_total"] - before["write_calls_total"]
+    woken = after["wakeups_total"] - before["wakeups_total"]
+    assert writes > IDLE / 2, f"{writes} heartbeats in {passed:.1f} s"
+    own = writes if stage == "01-blocking" else 0           # the threads that write
+    assert woken - own <= (passed + 0.1) * TICKS_A_HEARTBEAT * WAKE_UPS[stage] + 10, f"{woken} wake-ups in {passed:.1f} s"
 
 
 @rule("S-7", "M-4")

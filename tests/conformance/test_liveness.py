@@ -31,7 +31,7 @@ def now():
 def hears_within(client, seconds):
     """A pause of the client's own, in which it listens: it must not be stretched as deadlines are (--slow-factor), for the
     server's clock is not."""
-    return client.wait_readable(seconds / scaled(1))
+    return hears_within(client, seconds / scaled(1))
 
 
 # --- L-1
@@ -46,10 +46,10 @@ def next_heartbeat(client):
     return client.heartbeats.pop(0)
 
 
-def an_interval_after(heartbeat, last, sent, before):
-    """`last` was sent to the client for something of the time `sent`, or later. Was the machine so busy that the
-    heartbeat came in front of it, then the interval is that after the one before."""
-    within(sent if heartbeat.position > last.position else before, heartbeat.at, HEARTBEAT_S)
+def last_before(frame, sent):
+    """Of (place among all that came, moment), the moment of the last that came before this frame: also when the test
+    was held up, and the next one was sent before it saw the frame."""
+    return max((position, moment) for position, moment in sent if position < frame.position)[1]
 
 
 def has_bye(client):
@@ -71,33 +71,34 @@ def test_heartbeats_of_a_silent_session(beating, online, user):
 @needs("accounts")
 def test_a_reply_puts_the_heartbeat_off(beating, online):
     """A client that pings all the time gets none; were one to come, it would be an interval after the last ping."""
-    asked = now()
+    asked = [(0, now())]
     client = online("alice", beating)
     deadline = now() + 3 * HEARTBEAT_S
     while now() < deadline:
-        before, asked = asked, now()
-        last = client.ok("ping")
+        moment = now()
+        asked.append((client.ok("ping").position, moment))
         if client.heartbeats or hears_within(client, HEARTBEAT_S / 4):
             break
-    an_interval_after(next_heartbeat(client), last, asked, before)
+    heartbeat = next_heartbeat(client)
+    within(last_before(heartbeat, asked), heartbeat.at, HEARTBEAT_S)
 
 
 @rule("L-1")
 @needs("messages")
 def test_a_push_puts_the_heartbeat_off(beating, users):
-    """alice only listens, and bob's typing comes to her more often than the interval. On a busy machine it may come
-    late: then the heartbeat is one that the push before it has put off."""
+    """alice only listens, and bob's typing comes to her more often than the interval."""
+    sent = [(0, now())]
     alice, bob = users(2, beating)
     deadline = now() + 3 * HEARTBEAT_S
     sent = now() - HEARTBEAT_S          # the reply to her login
     while now() < deadline:
-        before, sent = sent, now()
+        moment = now()
         bob.ok("typing", user=alice.user.name)
-        push = alice.push("typing_event")
-        if alice.heartbeats or alice.wait_readable(HEARTBEAT_S / 4):
+        sent.append((alice.push("typing_event").position, moment))
+        if alice.heartbeats or hears_within(alice, HEARTBEAT_S / 4):
             break
     heartbeat = next_heartbeat(alice)
-    within(sent if heartbeat.position > push.position else before, heartbeat.at, HEARTBEAT_S)
+    within(last_before(heartbeat, sent), heartbeat.at, HEARTBEAT_S)
 
 
 @rule("L-1")
@@ -176,18 +177,26 @@ def test_a_session_from_which_nothing_comes(idling, online):
 
 @rule("L-2")
 @pytest.mark.parametrize("piece", ["requests", "single bytes"])
-def test_whatever_comes_puts_the_idle_timeout_off(idling, connect, piece):
-    """Every byte counts, also one that completes nothing (F-6 is about those)."""
-    client = connect(idling)
-    for byte in LONG_PING[:12]:
-        sent = now()
-        if piece == "requests":
-            client.ok("ping")
-        else:
-            client.send_raw(bytes([byte]))
-        if hears_within(client, TIMEOUT_S / 4):
-            break
-    within(sent, client.expect_bye("idle_timeout").at, TIMEOUT_S)
+def test_whatever_comes_puts_the_idle_timeout_off(idling, connect, leave_out, piece):
+    """Every byte counts, also one that completes nothing (F-6 is about those). A round in which the machine kept the
+    test from sending in time says nothing."""
+    for _ in range(5):
+        sent, client = now(), connect(idling)
+        for byte in LONG_PING[:12]:
+            held_up = now() - sent > TIMEOUT_S / 2
+            if held_up:
+                break
+            sent = now()
+            if piece == "requests":
+                client.ok("ping")
+            else:
+                client.send_raw(bytes([byte]))
+            if hears_within(client, TIMEOUT_S / 4):
+                break
+        if not held_up:
+            within(sent, client.expect_bye("idle_timeout").at, TIMEOUT_S)
+            return
+    leave_out("this machine is too busy for that")
 
 
 @rule("L-2")
@@ -199,7 +208,7 @@ def test_what_is_sent_to_a_client_does_not_put_its_idle_timeout_off(idling, user
     alice.ok("ping")
     while not has_bye(alice) and now() < asked + TIMEOUT_S + scaled(SLACK_S):
         bob.ok("typing", user=alice.user.name)
-        alice.wait_readable(TIMEOUT_S / 8)
+        hears_within(alice, TIMEOUT_S / 8)
         alice.take_in()
         while alice.pushes and alice.pushes[0].name == "typing_event":
             alice.pushes.popleft()
@@ -226,7 +235,7 @@ def test_an_idle_timeout_ends_the_session(idling, users, friends):
     friends(alice, bob)
     while not has_bye(alice):
         bob.ok("ping")
-        alice.wait_readable(TIMEOUT_S / 8)
+        hears_within(alice, TIMEOUT_S / 8)
         alice.take_in()
     bob.push("presence", user=alice.user.name, online=False)
 
@@ -310,7 +319,7 @@ def test_nothing_but_a_login_helps(waiting, connect, name, kind):
     one = User(name("alice"), "kettle")
     client.register(one)
     pieces = iter(encode_frame("ping", {"padding": "x" * 2000}, 1)[:-1])
-    while not client.wait_readable(TIMEOUT_S / 8) and now() < began + TIMEOUT_S + scaled(SLACK_S):
+    while not hears_within(client, TIMEOUT_S / 8) and now() < began + TIMEOUT_S + scaled(SLACK_S):
         if kind == "requests":
             client.send("ping")
         elif kind == "single bytes":
@@ -463,6 +472,6 @@ def test_a_slow_frame_is_not_idle(start_server, connect):
     began = now()
     for byte in LONG_PING[:-1]:
         client.send_raw(bytes([byte]))
-        if client.wait_readable(0.1):
+        if hears_within(client, 0.1):
             break
     within(began, client.expect_bye("frame_timeout").at, 1)

@@ -395,16 +395,18 @@ def test_the_frame_timeout_does_not_count_time_not_read(stalled):
 @needs("groups")
 def test_the_frame_timeout_stands_still_while_pushes_wait(start_server, online, group, leave_out):
     """The server has read the beginning of bob's frame; then so much waits for him that it reads no more."""
-    s = Scene(start_server("--frame-timeout", "1.5", "--outbox-limit", "12582912", "--store", "memory"), online, group)
+    timeout = scaled(1.5)
+    s = Scene(start_server("--frame-timeout", str(timeout), "--outbox-limit", "12582912", "--store", "memory"), online,
+              group)
     seq, ping = s.bob.prepare("ping")
     began = now()
     s.bob.send_raw(ping[:9])
     s.bob.stop_reading()
     for _ in range(14):
         s.write(100)            # 11 MB: what the system does not take of it is more than half of the limit
-    if now() - began > 1.2:
+    if now() - began > 0.8 * timeout:
         leave_out("this machine is too slow for that")
-    let_pass(1.6)
+    let_pass(timeout + 0.1)
     s.bob.resume_reading()
     s.bob.send_raw(ping[9:])
     s.bob.must(s.bob.reply(seq), "success")

@@ -5,11 +5,13 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/limits.h"
 #include "base/listener.h"
 
 static char printed[1024];
@@ -53,13 +55,18 @@ static int open_and_announce(const char *host, const char *format)
 static void listens_and_says_where(void **state)
 {
     int listener = open_and_announce("127.0.0.1", "127.0.0.1");
-    int listening = 0;
+    int listening = 0, no_delay = 0, low_water = 0;
     socklen_t length = sizeof listening;
 
     (void)state;
     assert_true(listener >= 0);
     assert_int_equal(getsockopt(listener, SOL_SOCKET, SO_ACCEPTCONN, &listening, &length), 0);
     assert_true(listening);
+    /* What accepted sockets inherit. */
+    assert_int_equal(getsockopt(listener, IPPROTO_TCP, TCP_NODELAY, &no_delay, &length), 0);
+    assert_true(no_delay);
+    assert_int_equal(getsockopt(listener, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &low_water, &length), 0);
+    assert_int_equal(low_water, NOT_SENT_LOW_WATER_BYTES);
     assert_true(fcntl(listener, F_GETFL) & O_NONBLOCK);
     assert_true(fcntl(listener, F_GETFD) & FD_CLOEXEC);
     close(listener);
