@@ -40,6 +40,7 @@ FAILURES = ("FAIL", "CRASH", "HANG")
 RULE = re.compile(r"[A-Z]-\d+")
 UNIT_LIMIT_S = 120          # a unit test that takes longer hangs
 SUITE_LIMIT_S = 600         # the suite has deadlines of its own; this is for what breaks the suite itself
+RUNNING = set()             # processes, each the leader of a group
 LEFT_OUT = (".git", "build", "bin", "chat-data", "__pycache__", ".pytest_cache")
 DOES_NOT_APPLY, DOES_NOT_BUILD, TESTS_DO_NOT_RUN, SURVIVED = (
     "DOES NOT APPLY", "DOES NOT BUILD", "TESTS DO NOT RUN", "SURVIVED")
@@ -133,6 +134,7 @@ def run_limited(command, tree, seconds):
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, cwd=tree, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                    start_new_session=True)
+        RUNNING.add(process)
         status = None
         for number, patience in ((signal.SIGINT, seconds), (signal.SIGKILL, 20)):   # the suite ends its servers itself
             try:
@@ -142,6 +144,7 @@ def run_limited(command, tree, seconds):
                 os.killpg(process.pid, number)
         hung = status is None or number == signal.SIGKILL
         process.wait()
+        RUNNING.discard(process)
         log.seek(0)
         return None if hung else status, log.read().decode("utf-8", "replace")
 
@@ -185,6 +188,20 @@ def selections(modules, rules):
         yield [f"tests/conformance/{module}" for module in modules]
     if rules:
         yield ["tests/conformance", *(word for rule in rules for word in ("--rule", rule))]
+
+
+def in_parallel(function, items, jobs):
+    """function(item) for each. Who interrupts this does not want the rest either."""
+    pool = ThreadPoolExecutor(jobs)
+    try:
+        return list(pool.map(function, items))
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in list(RUNNING):
+            os.killpg(process.pid, signal.SIGINT)
+        raise
+    finally:
+        pool.shutdown()
 
 
 # --- A mutant, and the tree without one
@@ -233,14 +250,12 @@ def check_baseline(chosen, jobs, slow_factor):
 
     def failed_of(key):
         (stage, variant), (modules, rules) = key
-        for selection in selections(sorted(modules), sorted(rules)):
-            if failed := run_suite(ROOT, stage, variant, selection, slow_factor, False):
-                yield f"{stage} ({variant}): {failed}"
+        found = [run_suite(ROOT, stage, variant, selection, slow_factor, False)
+                 for selection in selections(sorted(modules), sorted(rules))]
+        return [f"{stage} ({variant}): {failed}" for failed in found if failed]
 
-    with ThreadPoolExecutor(jobs) as pool:
-        of_suites = pool.map(lambda key: list(failed_of(key)), suites.items())
-        of_units = [failed for unit, variant in units if (failed := run_unit(ROOT, variant, unit))]
-        return of_units + [failed for some in of_suites for failed in some]
+    of_units = [failed for unit, variant in units if (failed := run_unit(ROOT, variant, unit))]
+    return of_units + [failed for some in in_parallel(failed_of, suites.items(), jobs) for failed in some]
 
 
 # --- What is printed
@@ -305,8 +320,7 @@ def run_all(chosen, arguments):
         print(f"{mutant.number} {verdict} ({took:.0f} s){': ' + details if details else ''}", flush=True)
         return mutant, verdict, details, took
 
-    with ThreadPoolExecutor(arguments.jobs) as pool:
-        results = list(pool.map(one, chosen))
+    results = in_parallel(one, chosen, arguments.jobs)
     minutes = (time.monotonic() - began) / 60
     wrong = [mutant.number for mutant, verdict, *_ in results if verdict != "caught"]
     print(f"\n{table(results)}\n\n{len(results) - len(wrong)} of {len(results)} caught, in {minutes:.1f} minutes and "
