@@ -31,7 +31,7 @@ def now():
 def hears_within(client, seconds):
     """A pause of the client's own, in which it listens: it must not be stretched as deadlines are (--slow-factor), for the
     server's clock is not."""
-    return hears_within(client, seconds / scaled(1))
+    return client.wait_readable(seconds / scaled(1))
 
 
 # --- L-1
