@@ -62,6 +62,18 @@ def test_several_registrations_of_one_name_at_the_same_time(connect, name):
             client.ok("login", user=alice, passwd=f"password {results.index('success')}")
 
 
+@rule("A-1")
+def test_registrations_of_one_name_while_it_is_hashed(start_server, connect, name):
+    """Each has been asked for before the first is done with: the name was free for all of them."""
+    server = start_server("--password-cost", "interactive")
+    clients = [connect(server) for _ in range(6)]
+    one = name()
+    for number, client in enumerate(clients):
+        client.send("register", user=one, passwd=f"kettle {number}")
+    results = [client.reply().result for client in clients]
+    assert sorted(results) == ["failure"] * 5 + ["success"]
+
+
 @rule("A-1", "Q-2")
 def test_registrations_of_one_name_in_one_piece(connect, name):
     """The first one has it."""
