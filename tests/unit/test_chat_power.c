@@ -20,9 +20,11 @@
 
 enum { ROUNDS = 200, ROUNDS_A_DISK = 10, CHANGES_MAX = 50000, BATCHES_MAX = 120, TEXT_MAX = 6000 };
 
+enum change_kind { MESSAGE, USER, GROUP };
+
 /* What somebody asked for, in the order in which it was. */
 struct change {
-    enum { MESSAGE, USER, GROUP } kind;
+    enum change_kind kind;
     bool told; /* that it is done */
     bool there;
     uint64_t msg_id; /* of a message, where it is known */
@@ -63,7 +65,7 @@ static void ask_for(uint64_t n, const char *text)
 
 /* Note what the peer was told of the changes of one kind from `first` on, which it asked for in their order. What ends
  * without a reply stays as it is. */
-static void hear(struct peer *peer, int kind, uint64_t first)
+static void hear(struct peer *peer, enum change_kind kind, uint64_t first)
 {
     struct message message;
 
@@ -72,7 +74,7 @@ static void hear(struct peer *peer, int kind, uint64_t first)
 
         if ((message.cmd & FRAME_REPLY_BIT) == 0)
             continue;
-        while (first < change_count && (int)changes[first].kind != kind)
+        while (first < change_count && changes[first].kind != kind)
             first++;
         assert_true(first < change_count);
         msg_id = strstr(message.json, "\"msg_id\":");
@@ -84,7 +86,7 @@ static void hear(struct peer *peer, int kind, uint64_t first)
     }
 }
 
-static void ask_new(int kind)
+static void ask_new(enum change_kind kind)
 {
     static char text[TEXT_MAX + 1];
     size_t length = (size_t)chance(TEXT_MAX);
