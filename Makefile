@@ -52,7 +52,7 @@ BIN     := $(if $(filter plain,$(VARIANT)),bin,$(BUILD)/bin)
 
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wimplicit-fallthrough -Wstrict-prototypes -Wmissing-prototypes -Werror
 
-CPPFLAGS := -D_GNU_SOURCE -Icommon
+CPPFLAGS := -D_GNU_SOURCE -Icommon -Ibench
 CFLAGS   := -std=gnu11 -g -pthread $(WARNINGS)
 LDFLAGS  := -pthread -Wl,--as-needed
 
@@ -94,13 +94,15 @@ SOURCES         := $(COMMON_SOURCES) $(STAGE_SOURCES) $(CLIENT_SOURCES) $(BENCH_
 C_FILES         := $(SOURCES) $(wildcard common/*.h common/*/*.h 0?-*/*.h client/*.h bench/*.h tests/unit/*.h tests/robustness/*.h)
 
 LIBRARY         := $(BUILD)/libchat.a
+BENCH_LIBRARY   := $(BUILD)/libbench.a
 CLIENT_LIBRARY  := $(if $(CLIENT_SOURCES),$(BUILD)/libclient.a)
 UNIT_LIBRARY    := $(BUILD)/libsupport.a
 STAGE_PROGRAMS  := $(STAGES:%=$(BIN)/%)
 CLIENT_PROGRAM  := $(if $(wildcard client/main.c),$(BIN)/chat)
 MICRO_SOURCES   := $(wildcard bench/micro*.c)
 MICRO_PROGRAMS  := $(MICRO_SOURCES:bench/%.c=$(BUILD)/%)
-BENCH_PROGRAM   := $(if $(filter-out $(MICRO_SOURCES),$(BENCH_SOURCES)),$(BIN)/chatbench)
+CEILING_SOURCES := $(wildcard bench/ceiling*.c)
+CEILINGS        := $(CEILING_SOURCES:bench/%.c=$(BUILD)/%)
 UNIT_PROGRAMS   := $(UNIT_SOURCES:tests/unit/%.c=$(BUILD)/unit/%)
 PRELOADS        := $(PRELOAD_SOURCES:tests/robustness/%.c=$(BUILD)/%.so)
 EXAMPLES        := $(EXAMPLE_SOURCES:docs/examples/%.c=$(BUILD)/examples/%)
@@ -122,7 +124,7 @@ help: ## this list
 
 # ---- Build ----------------------------------------------------------------------------------------------------------
 
-all: $(STAGE_PROGRAMS) $(CLIENT_PROGRAM) $(BENCH_PROGRAM) $(LIBRARY) $(EXAMPLES) ## build everything (CC=clang, SANITIZE=thread ...)
+all: $(STAGE_PROGRAMS) $(CLIENT_PROGRAM) $(BIN)/chatbench $(CEILINGS) $(LIBRARY) $(EXAMPLES) ## build everything (CC=clang, SANITIZE=thread ...)
 
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
@@ -131,13 +133,14 @@ $(BUILD)/%.o: %.c Makefile
 $(LIBRARY): $(call objects,$(COMMON_SOURCES))
 $(CLIENT_LIBRARY): $(call objects,$(filter-out client/main.c,$(CLIENT_SOURCES)))
 $(UNIT_LIBRARY): $(call objects,$(UNIT_SUPPORT))
-$(LIBRARY) $(CLIENT_LIBRARY) $(UNIT_LIBRARY): $(BUILD)/members
+$(BENCH_LIBRARY): $(call objects,$(filter-out bench/chatbench.c $(MICRO_SOURCES) $(CEILING_SOURCES),$(BENCH_SOURCES)))
+$(LIBRARY) $(CLIENT_LIBRARY) $(UNIT_LIBRARY) $(BENCH_LIBRARY): $(BUILD)/members
 	@mkdir -p $(@D)
 	@rm -f $@
 	ar rcs $@ $(filter %.o,$^)
 
 # What the archives are made of. It changes when a file comes or goes: the object of a renamed one must not stay.
-MEMBERS := $(COMMON_SOURCES) $(CLIENT_SOURCES) $(UNIT_SUPPORT)
+MEMBERS := $(COMMON_SOURCES) $(CLIENT_SOURCES) $(UNIT_SUPPORT) $(BENCH_SOURCES)
 $(BUILD)/members: always
 	@mkdir -p $(@D)
 	@echo '$(MEMBERS)' | cmp -s - $@ || echo '$(MEMBERS)' >$@
@@ -151,11 +154,11 @@ $(BIN)/chat: $(call objects,client/main.c) $(CLIENT_LIBRARY) $(LIBRARY)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $$(pkg-config --libs $(CLIENT_LIBRARIES))
 
-$(BIN)/chatbench: $(call objects,$(filter-out $(MICRO_SOURCES),$(BENCH_SOURCES))) $(LIBRARY)
+$(BIN)/chatbench: $(call objects,bench/chatbench.c) $(BENCH_LIBRARY) $(LIBRARY)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $$(pkg-config --libs $(COMMON_LIBRARIES))
 
-$(MICRO_PROGRAMS): $(BUILD)/%: $(BUILD)/bench/%.o $(LIBRARY)
+$(MICRO_PROGRAMS) $(CEILINGS): $(BUILD)/%: $(BUILD)/bench/%.o $(BENCH_LIBRARY) $(LIBRARY)
 	$(CC) $(LDFLAGS) -o $@ $^ $$(pkg-config --libs $(COMMON_LIBRARIES))
 
 examples: $(EXAMPLES) ## the bare I/O models of docs/examples, into build/plain/examples
@@ -165,9 +168,10 @@ $(EXAMPLES): $(BUILD)/examples/%: $(BUILD)/docs/examples/%.o
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $$(pkg-config --libs libevent)
 
-# A test links only what it names: test_client_*.c have the client beside common/.
+# A test links only what it names: test_client_*.c have the client beside common/, test_bench_*.c the load generator.
 $(UNIT_PROGRAMS): $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(UNIT_LIBRARY) \
-                  $$(if $$(filter test_client_%,$$*),$(CLIENT_LIBRARY)) $(LIBRARY)
+                  $$(if $$(findstring test_client_,$$*),$(CLIENT_LIBRARY)) \
+                  $$(if $$(findstring test_bench_,$$*),$(BENCH_LIBRARY)) $(LIBRARY)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $$(pkg-config --libs $(UNIT_LIBRARIES))
 
@@ -207,6 +211,8 @@ test: test-packages ## everything that must pass; installs what is missing
 	$(call heading,The examples and the client)
 	$(PYTHON) -m pytest -q tests/examples
 	$(PYTHON) -m pytest -q tests/client
+	$(call heading,The load generator)
+	$(PYTHON) -m pytest -q tests/bench
 	$(call heading,The conformance suite itself)
 	$(submake) test-harness
 	$(call heading,Conformance of each stage: $(or $(STAGES),none yet))
