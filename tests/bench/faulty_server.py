@@ -60,15 +60,19 @@ class FaultyServer:
                         sock, _ = self.listener.accept()
                         self.inputs[sock] = b""
                         selector.register(sock, selectors.EVENT_READ)
-                    elif not self.receive(key.fileobj):
+                    elif not self.serve(key.fileobj):
                         selector.unregister(key.fileobj)
                         del self.inputs[key.fileobj]
 
-    def receive(self, sock):
+    def serve(self, sock):
+        """False: it is over with this connection."""
         try:
-            data = sock.recv(1 << 16)
-        except ConnectionError:
+            return self.receive(sock)
+        except ConnectionError:         # a generator that has seen enough goes at once
             return False
+
+    def receive(self, sock):
+        data = sock.recv(1 << 16)
         self.inputs[sock] += data
         while len(self.inputs[sock]) >= HEAD.size + 6:
             _, _, _, cmd, _, _, length = HEAD.unpack_from(self.inputs[sock])
