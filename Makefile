@@ -113,9 +113,10 @@ objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 .DELETE_ON_ERROR:
 .SECONDARY:
 .SECONDEXPANSION:
-.PHONY: help all examples run test unit conformance valgrind valgrind-unit micro instructions diff format lint clean install-packages \
-        hostile hostile-sample mutants mutants-sample run-packages test-packages test-build test-harness test-stages \
-        test-sanitized conformance-table always
+.PHONY: help all examples run test unit conformance valgrind valgrind-unit micro instructions bench bench-peers \
+        bench-quick hostile hostile-sample mutants mutants-sample diff format lint clean install-packages run-packages \
+        test-packages bench-packages peer-packages test-build test-harness test-stages test-sanitized \
+        conformance-table always
 
 help: ## this list
 	@echo 'make TARGET [VARIABLE=...]; the variables stand at the top of the Makefile'
@@ -318,6 +319,15 @@ instructions: $(BUILD)/micro_core ## the same in instructions, counted by callgr
 	few=$$(count 6400); many=$$(count 70400); \
 	echo "a message to a group of two, in bursts of 64: $$(( (many - few) / 64000 )) instructions"
 
+bench: bench-packages all ## measure the stages, about 10 minutes: docs/benchmarks gets tables and plots (ARGS= for bench/run.py)
+	$(PYTHON) bench/run.py $(ARGS)
+
+bench-peers: peer-packages all ## the stages beside Redis, NATS, Mosquitto, ngIRCd and InspIRCd, about an hour
+	$(PYTHON) bench/run.py --peers $(ARGS)
+
+bench-quick: all ## what a message costs in system calls, allocations and instructions, against bench/budgets.json
+	$(PYTHON) bench/quick.py
+
 # ---- Read and write the sources -------------------------------------------------------------------------------------
 
 diff: ## what one stage changes against another: FROM=02-select TO=03-epoll
@@ -342,6 +352,10 @@ BUILD_PACKAGES := gcc libc6-dev make pkg-config libevent-dev libsodium-dev libsq
 TEST_PACKAGES  := clang libclang-rt-14-dev clang-format clang-tidy libcmocka-dev valgrind python3 python3-pytest \
                   strace gdb patch
 
+BENCH_PACKAGES := python3-matplotlib
+PEER_PACKAGES  := redis-server nats-server mosquitto ngircd inspircd
+PEER_SERVICES  := redis-server nats-server mosquitto ngircd inspircd
+
 # $(call install_missing,WHAT FOR,PACKAGES)
 define install_missing
 	@command -v dpkg-query >/dev/null || { echo 'No Debian: for $(1) it takes what Debian calls $(2)'; exit 0; }; \
@@ -360,5 +374,16 @@ run-packages:
 
 test-packages:
 	$(call install_missing,building and testing,$(BUILD_PACKAGES) $(TEST_PACKAGES))
+
+bench-packages:
+	$(call install_missing,measuring,$(BUILD_PACKAGES) $(BENCH_PACKAGES))
+
+# Installed, a peer starts as a service. The one that is measured is started by bench/run.py, and no other may run.
+peer-packages: bench-packages
+	$(call install_missing,measuring peers,$(PEER_PACKAGES))
+	@if test -d /run/systemd/system; then \
+	    if test "$$(id -u)" = 0; then as_root=; else as_root=sudo; fi; \
+	    $$as_root systemctl disable --quiet --now $(PEER_SERVICES) || true; \
+	fi
 
 install-packages: test-packages ## what building and testing needs, on Debian 12
