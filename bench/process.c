@@ -2,6 +2,7 @@
 #include "process.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <sched.h>
 #include <stdio.h>
@@ -122,7 +123,8 @@ static void visit_pin(pid_t pid, const char *thread, void *arg)
     struct pinning *pinning = arg;
 
     (void)pid;
-    if (sched_setaffinity((pid_t)strtol(thread, NULL, 10), sizeof pinning->cpus, &pinning->cpus) != 0)
+    if (sched_setaffinity((pid_t)strtol(thread, NULL, 10), sizeof pinning->cpus, &pinning->cpus) != 0 &&
+        errno != ESRCH) /* a thread that has ended meanwhile */
         pinning->failed = true;
 }
 

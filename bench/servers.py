@@ -33,7 +33,7 @@ class Server:
 
 def stage(name, store=("--store", "memory"), threads=1):
     """05 with one thread, unless said: it is compared with others on one core."""
-    most = {"01-blocking": 2000, "02-select": 1000}.get(name, 20000)
+    most = {"01-blocking": 2000, "02-select": 930}.get(name, 20000)
     limit = () if name == "02-select" else ("--max-connections", str(most))
     return Server(
         name, "chat",
