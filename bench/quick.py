@@ -118,7 +118,7 @@ def main():
             over += [f"{stage}, {workload}: {found[what]:,} {what} a message, the budget is {budget[what]:,}"
                      for what in found if what in budget and found[what] > budget[what] + margin_of(stage, budget[what])]
     if arguments.write:
-        BUDGETS.write_text(json.dumps(budgets, indent=2) + "\n")
+        BUDGETS.write_text(json.dumps(dict(sorted(budgets.items())), indent=2) + "\n")
     print("\n".join(over) or "All are within their budgets.")
     sys.exit(bool(over))
 
