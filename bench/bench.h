@@ -74,8 +74,8 @@ void bench_fail(const char *format, ...) __attribute__((noreturn, format(printf,
 void bench_init(struct bench *bench, const struct plan *plan);
 void bench_fini(struct bench *bench);
 
-/* `link` has output: it is sent at the end of the turn, in one piece. */
-void bench_wrote(void *bench, struct link *link);
+/* `link` has output (`arg` is the bench): it is sent at the end of the turn, in one piece. */
+void bench_wrote(void *arg, struct link *link);
 void bench_flush(struct bench *bench);
 
 /* Wait until something is ready, at most until `until_ns`, and read it. Each link that was closed by the server, and may
