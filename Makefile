@@ -27,6 +27,7 @@ ARGS     ?=
 TEST     ?= *
 MUTANT   ?=
 SANITIZE ?=
+COVERAGE ?=
 JOBS     ?= 2
 SEEDS    ?= 20
 
@@ -42,8 +43,10 @@ PYTHON := /usr/bin/python3
 VARIANT_OF_                  := plain
 VARIANT_OF_address,undefined := asan
 VARIANT_OF_thread            := tsan
+VARIANT_OF_fuzzer-no-link,address,undefined := fuzz
 
 VARIANT := $(or $(VARIANT_OF_$(SANITIZE)),$(error SANITIZE is address,undefined or thread, not "$(SANITIZE)"))
+VARIANT := $(if $(COVERAGE),coverage,$(VARIANT))
 VARIANT := $(VARIANT)$(if $(filter gcc,$(CC)),,-$(notdir $(CC)))
 BUILD   := build/$(VARIANT)
 BIN     := $(if $(filter plain,$(VARIANT)),bin,$(BUILD)/bin)
@@ -56,7 +59,11 @@ CPPFLAGS := -D_GNU_SOURCE -Icommon -Ibench
 CFLAGS   := -std=gnu11 -g -pthread $(WARNINGS)
 LDFLAGS  := -pthread -Wl,--as-needed
 
-ifeq ($(SANITIZE),)
+ifneq ($(COVERAGE),)
+# Lines are counted as they stand in the source; by threads, too.
+CFLAGS   += -O0 --coverage -fprofile-update=atomic
+LDFLAGS  += --coverage
+else ifeq ($(SANITIZE),)
 # What a distribution's packages are built with. A sanitizer finds more than these, and wants to see it first.
 CPPFLAGS += -D_FORTIFY_SOURCE=2
 CFLAGS   += -O2 -fstack-protector-strong -fPIE
@@ -88,10 +95,13 @@ BENCH_SOURCES   := $(wildcard bench/*.c)
 EXAMPLE_SOURCES := $(wildcard docs/examples/*.c)
 UNIT_SUPPORT    := $(wildcard tests/unit/support*.c)
 PRELOAD_SOURCES := $(wildcard tests/robustness/hostile*.c)
+FUZZ_TARGETS    := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_SOURCES    := $(wildcard tests/fuzz/*.c)
+FUZZ_SHARED     := $(filter-out tests/fuzz/fuzz_% tests/fuzz/replay.c,$(FUZZ_SOURCES))
 UNIT_SOURCES    := $(sort $(wildcard $(TEST:%=tests/unit/test_%.c)))
 SOURCES         := $(COMMON_SOURCES) $(STAGE_SOURCES) $(CLIENT_SOURCES) $(BENCH_SOURCES) $(UNIT_SUPPORT) \
-                   $(UNIT_SOURCES) $(EXAMPLE_SOURCES) $(PRELOAD_SOURCES)
-C_FILES         := $(SOURCES) $(wildcard common/*.h common/*/*.h 0?-*/*.h client/*.h bench/*.h tests/unit/*.h tests/robustness/*.h)
+                   $(UNIT_SOURCES) $(FUZZ_SOURCES) $(EXAMPLE_SOURCES) $(PRELOAD_SOURCES)
+C_FILES         := $(SOURCES) $(wildcard common/*.h common/*/*.h 0?-*/*.h client/*.h bench/*.h tests/*/*.h)
 
 LIBRARY         := $(BUILD)/libchat.a
 BENCH_LIBRARY   := $(BUILD)/libbench.a
@@ -105,6 +115,8 @@ CEILING_SOURCES := $(wildcard bench/ceiling*.c)
 CEILINGS        := $(CEILING_SOURCES:bench/%.c=$(BUILD)/%)
 UNIT_PROGRAMS   := $(UNIT_SOURCES:tests/unit/%.c=$(BUILD)/unit/%)
 PRELOADS        := $(PRELOAD_SOURCES:tests/robustness/%.c=$(BUILD)/%.so)
+FUZZERS         := $(FUZZ_TARGETS:%=$(BUILD)/fuzz/%)
+REPLAYS         := $(FUZZ_TARGETS:%=$(BUILD)/replay/%)
 EXAMPLES        := $(EXAMPLE_SOURCES:docs/examples/%.c=$(BUILD)/examples/%)
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
@@ -113,8 +125,8 @@ objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 .DELETE_ON_ERROR:
 .SECONDARY:
 .SECONDEXPANSION:
-.PHONY: help all examples run test unit conformance valgrind valgrind-unit micro instructions bench bench-peers \
-        bench-quick hostile hostile-sample mutants mutants-sample diff format lint clean install-packages run-packages \
+.PHONY: help all examples run test unit fuzz fuzzers replay replays conformance valgrind valgrind-unit micro instructions \
+        bench bench-peers bench-quick hostile hostile-sample mutants mutants-sample diff format lint clean install-packages run-packages \
         test-packages bench-packages peer-packages test-build test-harness test-stages test-sanitized \
         conformance-table always
 
@@ -180,6 +192,18 @@ $(UNIT_PROGRAMS): $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(UNIT_LIBRARY) \
 $(PRELOADS): $(BUILD)/%.so: tests/robustness/%.c $(wildcard tests/robustness/*.h) Makefile
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(filter-out -fPIE,$(CFLAGS)) -fPIC -shared -o $@ $<
+
+# The targets stand on the supports of the unit tests, and have a clock of their own: it comes before the library's.
+$(BUILD)/tests/fuzz/%.o: CPPFLAGS += -Itests/unit
+
+$(FUZZERS): $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/fuzz_%.o $(call objects,$(FUZZ_SHARED)) $(UNIT_LIBRARY) $(LIBRARY)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $$(pkg-config --libs $(UNIT_LIBRARIES))
+
+$(REPLAYS): $(BUILD)/replay/%: $(BUILD)/tests/fuzz/fuzz_%.o $(call objects,tests/fuzz/replay.c $(FUZZ_SHARED)) \
+                               $(UNIT_LIBRARY) $(LIBRARY)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $$(pkg-config --libs $(UNIT_LIBRARIES))
 
 -include $(patsubst %.o,%.d,$(call objects,$(SOURCES)))
 
@@ -327,6 +351,31 @@ bench-peers: peer-packages all ## the stages beside Redis, NATS, Mosquitto, ngIR
 
 bench-quick: all ## what a message costs in system calls, allocations and instructions, against bench/budgets.json
 	$(PYTHON) bench/quick.py
+
+# ---- Fuzz -----------------------------------------------------------------------------------------------------------
+
+# What a target is, and where what it discovers and finds goes: tests/fuzz/run.py.
+TARGET  ?= $(FUZZ_TARGETS)
+SECONDS ?= 3600
+ENGINE  ?= libfuzzer
+
+FUZZ_BUILD_libfuzzer := CC=clang SANITIZE=fuzzer-no-link,address,undefined fuzzers
+FUZZ_BUILD_afl       := CC=afl-clang-fast replays
+
+fuzz: ## random conversations, with checks, for SECONDS=3600 each; TARGET=request or conversation, ENGINE=afl
+	$(submake) -s -j$(JOBS) $(FUZZ_BUILD_$(ENGINE))
+	$(PYTHON) tests/fuzz/run.py $(TARGET) --seconds $(SECONDS) --engine $(ENGINE) $(ARGS)
+
+fuzzers: $(FUZZERS)
+replays: $(REPLAYS)
+
+replay: replays ## the inputs that fuzzing came upon, as tests
+	@for target in $(FUZZ_TARGETS); do \
+	    inputs=$$(find tests/fuzz/corpus/$$target tests/fuzz/found/$$target -type f 2>/dev/null | sort); \
+	    echo "$$target: $$(echo "$$inputs" | wc -l) inputs"; \
+	    $(BUILD)/replay/$$target $$inputs >$(BUILD)/replay/$$target.log 2>&1 || \
+	        { tail -40 $(BUILD)/replay/$$target.log; exit 1; }; \
+	done
 
 # ---- Read and write the sources -------------------------------------------------------------------------------------
 

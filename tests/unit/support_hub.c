@@ -350,13 +350,15 @@ void peer_ask(struct peer *peer, uint16_t cmd, const char *json)
 bool peer_next(struct peer *peer, struct message *message)
 {
     static char json[REPLY_PAYLOAD_MAX_BYTES + 1];
-    const char *bytes = peer->received.bytes + peer->seen;
+    size_t length = peer->received.length - peer->seen;
+    const char *bytes;
     struct frame frame;
     enum frame_error error;
 
-    switch (peer->received.length == peer->seen
-                ? FRAME_INCOMPLETE
-                : frame_parse(bytes, peer->received.length - peer->seen, REPLY_PAYLOAD_MAX_BYTES, &frame, &error)) {
+    if (length == 0)
+        return false;
+    bytes = peer->received.bytes + peer->seen;
+    switch (frame_parse(bytes, length, REPLY_PAYLOAD_MAX_BYTES, &frame, &error)) {
     case FRAME_BROKEN:
         fail_msg("a broken frame of the server: %s", frame_error_name(error));
         return false;

@@ -7,7 +7,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Whether jansson, held to F-5, accepts the text. What has to be added to jansson stands in support_json.c. */
+/* The text as jansson's tree, held to F-5; the caller's. NULL: not acceptable. What has to be added to jansson stands in
+ * support_json.c. */
+struct json_t *oracle_load(const char *text, size_t length);
+
+/* Whether it is acceptable. */
 bool oracle_accepts(const char *text, size_t length);
 
 /* Whether the reader accepts the text. Fails the test, printing the text, when the oracle says otherwise, or has other
