@@ -126,8 +126,8 @@ objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 .SECONDARY:
 .SECONDEXPANSION:
 .PHONY: help all examples run test unit fuzz fuzzers replay replays conformance valgrind valgrind-unit micro instructions \
-        bench bench-peers bench-quick hostile hostile-sample mutants mutants-sample diff format lint clean install-packages run-packages \
-        test-packages bench-packages peer-packages test-build test-harness test-stages test-sanitized \
+        bench bench-peers bench-quick hostile hostile-sample mutants mutants-sample diff format lint clean \
+        install-packages run-packages test-packages bench-packages peer-packages test-build test-harness test-stages test-sanitized \
         conformance-table always
 
 help: ## this list
@@ -198,12 +198,12 @@ $(BUILD)/tests/fuzz/%.o: CPPFLAGS += -Itests/unit
 
 $(FUZZERS): $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/fuzz_%.o $(call objects,$(FUZZ_SHARED)) $(UNIT_LIBRARY) $(LIBRARY)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $$(pkg-config --libs $(UNIT_LIBRARIES))
+	$(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $$(pkg-config --libs $(UNIT_LIBRARIES) zlib)
 
 $(REPLAYS): $(BUILD)/replay/%: $(BUILD)/tests/fuzz/fuzz_%.o $(call objects,tests/fuzz/replay.c $(FUZZ_SHARED)) \
                                $(UNIT_LIBRARY) $(LIBRARY)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ $$(pkg-config --libs $(UNIT_LIBRARIES))
+	$(CC) $(LDFLAGS) -o $@ $^ $$(pkg-config --libs $(UNIT_LIBRARIES) zlib)
 
 -include $(patsubst %.o,%.d,$(call objects,$(SOURCES)))
 
@@ -231,6 +231,8 @@ test: test-packages ## everything that must pass; installs what is missing
 	$(submake) -s -j$(JOBS) unit
 	$(call heading,Unit tests with AddressSanitizer and UndefinedBehaviorSanitizer)
 	$(submake) -s -j$(JOBS) SANITIZE=address,undefined unit
+	$(call heading,What fuzzing came upon)
+	$(submake) -s -j$(JOBS) replay
 	$(call heading,Rules for the sources)
 	$(PYTHON) -m pytest -q tests/static
 	$(call heading,The examples and the client)
@@ -399,7 +401,7 @@ clean: ## remove bin/ and build/
 BUILD_PACKAGES := gcc libc6-dev make pkg-config libevent-dev libsodium-dev libsqlite3-dev libjansson-dev libdeflate-dev \
                   libedit-dev
 TEST_PACKAGES  := clang libclang-rt-14-dev clang-format clang-tidy libcmocka-dev valgrind python3 python3-pytest \
-                  strace gdb patch
+                  strace gdb patch zlib1g-dev
 
 BENCH_PACKAGES := python3-matplotlib
 PEER_PACKAGES  := redis-server nats-server mosquitto ngircd inspircd
