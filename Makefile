@@ -126,9 +126,9 @@ objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 .SECONDARY:
 .SECONDEXPANSION:
 .PHONY: help all examples run test unit fuzz fuzzers replay replays conformance valgrind valgrind-unit micro instructions \
-        bench bench-peers bench-quick hostile hostile-sample mutants mutants-sample diff format lint clean \
-        install-packages run-packages test-packages bench-packages peer-packages test-build test-harness test-stages test-sanitized \
-        conformance-table always
+        bench bench-peers bench-quick crashtest load load-sample soak hostile hostile-sample mutants mutants-sample \
+        diff format lint clean install-packages run-packages test-packages bench-packages peer-packages \
+        test-build test-harness test-stages test-sanitized conformance-table always
 
 help: ## this list
 	@echo 'make TARGET [VARIABLE=...]; the variables stand at the top of the Makefile'
@@ -253,6 +253,9 @@ test: test-packages ## everything that must pass; installs what is missing
 	$(call heading,The suite on a server that is not ours)
 	$(PYTHON) -m pytest -q tests/conformance --server "$(PYTHON) docs/examples/server.py"
 	$(PYTHON) tests/conformance/table.py $(STAGES:%=$(BUILD)/ledger/%.json)
+	$(call heading,Kills under load: what was acknowledged stays)
+	$(PYTHON) -m pytest -q tests/robustness/test_crash.py
+	$(submake) ROUNDS=10 crashtest
 	$(call heading,The tests see faults: a mutant of each area)
 	$(submake) mutants-sample
 	$(call heading,All passed)
@@ -328,6 +331,23 @@ hostile: $(PRELOADS) $(HOSTILE_STAGES:%=$(BIN)/%) ## the suite while system call
 hostile-sample: $(PRELOADS) $(STAGE_PROGRAMS)
 	$(PYTHON) -m pytest -q tests/robustness/test_hostile_start.py
 	$(PYTHON) tests/robustness/hostile.py --seeds 1 --jobs $(JOBS) --modules $(QUICK)
+
+# Each on STAGE=, or on all. RECORD=1 keeps the figures for docs/robustness.md. tests/robustness/README.md says more.
+robustness_of = $(if $(filter command line,$(origin STAGE)),$(STAGE),$(STAGES)) --programs $(BIN) \
+                $(if $(RECORD),--record) $(ARGS)
+
+crashtest: $(STAGE_PROGRAMS) ## kill servers under load: ROUNDS=200, SEED=
+	$(PYTHON) tests/robustness/crash.py $(robustness_of) $(ROUNDS:%=--rounds %) $(SEED:%=--seed %)
+
+load: $(STAGE_PROGRAMS) ## churn, storms, stalled readers, floods, slow peers: on a machine that does nothing else
+	$(PYTHON) tests/robustness/load.py $(robustness_of)
+
+# Fewer connections. Others may use the machine, so p99 only tells a server that answers from one that stands still.
+load-sample: $(STAGE_PROGRAMS)
+	$(PYTHON) tests/robustness/load.py $(robustness_of) --scale 0.04 --p99-ms 1000
+
+soak: $(STAGE_PROGRAMS) ## a mixed load for MINUTES=10, and memory that stays flat
+	$(PYTHON) tests/robustness/soak.py $(robustness_of) $(MINUTES:%=--minutes %)
 
 # Built from the objects that are there, so that a mutant costs little more than its tests.
 mutants: ## put each fault of tests/mutants into the code, and see that a test fails; some: MUTANT='301 7'
