@@ -99,13 +99,14 @@ void client_fail(struct client *client, const char *result, const char *format, 
 
 bool client_succeeded(struct client *client, const json_t *reply)
 {
-    const char *result = string_of(reply, "result");
+    const char *result = string_of(reply, "result"), *field;
 
     if (strcmp(result, "success") == 0 || strcmp(result, "offline") == 0) {
         snprintf(client->result, sizeof(client->result), "%s", result);
         return true;
     }
-    client_fail(client, result, "%s: %s", result, string_of(reply, "message"));
+    field = string_of(reply, "field"); /* of bad_request */
+    client_fail(client, result, "%s: %s%s%s", result, field, field[0] == '\0' ? "" : ": ", string_of(reply, "message"));
     return false;
 }
 

@@ -160,6 +160,15 @@ static bool ask_new_password(struct client *client, const char *given, char pass
     return same;
 }
 
+static void replied_register(void *arg, json_t *reply, json_t *request)
+{
+    struct client *client = arg;
+    const char *user = string_of(request, "user");
+
+    if (client_succeeded(client, reply))
+        screen_say(client->screen, SCREEN_NOTICE, "* there is an account %s now; /login %s uses it", user, user);
+}
+
 static void run_register(struct client *client, const struct verb *verb, char *words)
 {
     char *user = next_word(&words), password[SECRET_SIZE];
@@ -169,7 +178,7 @@ static void run_register(struct client *client, const struct verb *verb, char *w
         fail_usage(client, verb);
     } else if (ask_new_password(client, client->secrets->given, password)) {
         request = json_pack("{ssss}", "user", user, "passwd", password);
-        client_request(client, CMD_REGISTER, request, replied_done);
+        client_request(client, CMD_REGISTER, request, replied_register);
     }
     secret_wipe(password);
 }

@@ -53,6 +53,13 @@ static void usage(FILE *to)
             DEFAULT_HOST, DEFAULT_PORT, RETRY_SCRIPT_SECONDS);
 }
 
+static bool is_port(const char *text)
+{
+    size_t digits = strspn(text, "0123456789");
+
+    return digits > 0 && digits <= 5 && text[digits] == '\0' && atoi(text) >= 1 && atoi(text) <= UINT16_MAX;
+}
+
 /* HOST, HOST:PORT, [HOST], [HOST]:PORT, or an IPv6 address as it is. Cuts `address` in two. */
 static bool split_address(char *address, struct arguments *arguments)
 {
@@ -74,7 +81,7 @@ static bool split_address(char *address, struct arguments *arguments)
         *colon = '\0';
         arguments->port = colon + 1;
     }
-    return arguments->host[0] != '\0' && arguments->port[0] != '\0';
+    return arguments->host[0] != '\0' && is_port(arguments->port);
 }
 
 enum { OPTION_PASSWORD_FILE = 256, OPTION_RETRY, OPTION_NO_COLOR, OPTION_HELP, OPTION_VERSION };

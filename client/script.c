@@ -21,6 +21,7 @@
 struct script {
     int fd;
     bool comments, keep_going, ended;
+    int read_error; /* an errno; 0: none */
     struct buffer input;
     json_t *events; /* [name, text], oldest first */
 };
@@ -98,8 +99,10 @@ static bool read_more(struct script *script)
     got = read(script->fd, script->input.bytes + script->input.length, 4096);
     if (got > 0)
         script->input.length += (size_t)got;
-    else if (got == 0 || (errno != EINTR && errno != EAGAIN))
+    else if (got == 0 || (errno != EINTR && errno != EAGAIN)) {
         script->ended = true;
+        script->read_error = got == 0 ? 0 : errno;
+    }
     return true;
 }
 
@@ -113,6 +116,9 @@ static char *take_line(struct script *script)
 
     if (end == NULL && input->length < SCRIPT_LINE_BYTES && (!script->ended || input->length == 0))
         return NULL;
+    /* A NUL would end the line early, and the rest would be lost unsaid. So it becomes what no text may hold. */
+    for (char *nul; (nul = memchr(input->bytes, '\0', length)) != NULL;)
+        *nul = '\xFF';
     line = strndup(input->bytes, length);
     buffer_drop_front(input, length);
     return line;
@@ -201,6 +207,11 @@ void script_run(struct client *client)
             client->quit = true;
         free(line);
     }
+    if (client->script->read_error == 0)
+        return;
+    screen_say(client->screen, SCREEN_ERROR, "cannot read the script: %s", strerror(client->script->read_error));
+    if (client->status == STATUS_SUCCESS)
+        client->status = STATUS_COMMAND_FAILED;
 }
 
 /* ---- the whole ---- */

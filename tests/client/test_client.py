@@ -121,9 +121,38 @@ def test_a_password_file(people, tmp_path):
     assert result.returncode == 0, result
 
 
-@pytest.mark.parametrize("arguments", [["--no-such"], ["a", "b"], ["[::1"], ["--retry", "soon"], ["--user"]])
+@pytest.mark.parametrize("arguments", [["--no-such"], ["a", "b"], ["[::1"], ["--retry", "soon"], ["--user"],
+                                       ["127.0.0.1:x"], ["127.0.0.1:65536"], ["127.0.0.1:0"]])
 def test_wrong_usage_is_2(arguments):
     assert subprocess.run([CLIENT, *arguments], stdin=subprocess.DEVNULL, capture_output=True).returncode == 2
+
+
+def test_registering_says_how_to_go_on(server):
+    """README: an account is made, then logged in to (A-1)."""
+    result = chat(server, "/register alice", "/login alice", "/group create tea", "/to #tea", "The kettle is on.")
+    assert result.returncode == 0, result
+    assert b"/login alice" in result.stdout
+
+
+def test_a_refused_field_is_named(people):
+    """Q-3."""
+    result = chat(people, "/login alice", "/to #tea", "x" * 8193)
+    assert result.returncode == 1
+    assert b"bad_request: text: " in result.stderr
+
+
+def test_a_line_with_nul_is_not_sent_in_part(people):
+    """M-7: as typed, or not at all."""
+    result = chat(people, "/login alice", "/to #tea", "one\0two")
+    assert result.returncode == 1, result
+    assert b"one" not in chat(people, "/login alice", "/history #tea").stdout
+
+
+def test_a_script_that_cannot_be_read_is_a_failure(people, tmp_path):
+    """A directory opens, and fails at the first read."""
+    result = chat(people, options=["--script", str(tmp_path)])
+    assert result.returncode == 1
+    assert b"Is a directory" in result.stderr
 
 
 def test_no_connection_is_3(server):
