@@ -562,7 +562,7 @@ def test_a_login_timeout_is_told_and_the_next_command_connects_again(terminal):
         nobody.see("nobody logged in; the next command connects again")
         nobody.see_last("(not logged in) (offline)> ")
         nobody.type("/register dora\r")
-        nobody.see("* done")
+        nobody.see("* there is an account dora now")
     finally:
         server.close()
 
