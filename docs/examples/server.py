@@ -297,9 +297,10 @@ class Connection:
 
     @command(0x0104, old=PASSWORD, new=PASSWORD)
     async def passwd(self, request):
-        await self.check_password(self.account, request["old"])
         salt = os.urandom(16)
-        self.account.key, self.account.salt = await self.chat.hash(request["new"], salt), salt
+        key = await self.chat.hash(request["new"], salt)    # first: between check and change, nobody else may have a turn
+        await self.check_password(self.account, request["old"])
+        self.account.key, self.account.salt = key, salt
 
     @command(0x0105, user=NAME)
     def profile_get(self, request):
