@@ -29,6 +29,7 @@ MUTANT   ?=
 SANITIZE ?=
 COVERAGE ?=
 JOBS     ?= 2
+SUITES   ?= 3
 SEEDS    ?= 20
 
 ifeq ($(origin CC),default)
@@ -243,13 +244,13 @@ test: test-packages ## everything that must pass; installs what is missing
 	$(call heading,The conformance suite itself)
 	$(submake) test-harness
 	$(call heading,Conformance of each stage: $(or $(STAGES),none yet))
-	$(submake) -j$(JOBS) --output-sync=target test-stages
+	$(submake) -j$(SUITES) --output-sync=target test-stages
 	$(call heading,The same on a hostile system: a sample)
 	$(submake) hostile-sample
 	$(call heading,The same under AddressSanitizer and UndefinedBehaviorSanitizer$(comma) and ThreadSanitizer)
 	$(submake) -s -j$(JOBS) SANITIZE=address,undefined all
 	$(submake) -s -j$(JOBS) SANITIZE=thread all
-	$(submake) -j$(JOBS) --output-sync=target test-sanitized
+	$(submake) -j$(SUITES) --output-sync=target test-sanitized
 	$(call heading,The suite on a server that is not ours)
 	$(PYTHON) -m pytest -q tests/conformance --server "$(PYTHON) docs/examples/server.py"
 	$(PYTHON) tests/conformance/table.py $(STAGES:%=$(BUILD)/ledger/%.json)
@@ -273,7 +274,7 @@ unit: $(UNIT_PROGRAMS) ## the unit tests, or some: TEST='base_*'
 test-harness:
 	$(if $(wildcard tests/conformance/selftest/test_*.py),$(PYTHON) -m pytest -q tests/conformance/selftest)
 
-# How much more time than usual a server may take for something: two suites share two cores.
+# How much more time than usual a server may take for something: SUITES of them share two cores, but mostly wait.
 SLOW := $(if $(SANITIZE),3,2)
 
 test-stages: $(STAGES:%=test-stage-%)
