@@ -133,14 +133,14 @@ static void listener_ready(struct server *server)
         return;
     }
     switch (error) {
-    case EMFILE:
-    case ENFILE:
-    case ENOBUFS:
-    case ENOMEM:
-        listener_pause(server, error, closes);
-        break;
+    case EINTR:
+    case ECONNABORTED:
+        break; /* that one is gone: the next */
+    case EINVAL:
+        break; /* after server_stop() */
     default:
-        break; /* EINTR, ECONNABORTED, and what accept(2) passes on of the network; EINVAL after server_stop() */
+        listener_pause(server, error, closes); /* EMFILE, ENFILE, ENOMEM and such: the next call would fail, too */
+        break;
     }
 }
 

@@ -124,16 +124,16 @@ static void listener_ready(evutil_socket_t listener, short events, void *arg)
         switch (errno) {
         case EAGAIN:
             return;
-        case EMFILE:
-        case ENFILE:
-        case ENOBUFS:
-        case ENOMEM:
+        case EINTR:
+        case ECONNABORTED:
+            break; /* that one is gone: the next */
+        default:
+            /* EMFILE, ENFILE, ENOMEM and such: the next call would fail, too. But once more: a thread may have closed
+             * one before it could see that we pause (I2). */
             if (!atomic_exchange(&server->paused, true))
-                break; /* once more: a thread may have closed one before it could see that we pause (I2) */
+                break;
             listener_pause(server, strerror(errno));
             return;
-        default:
-            break; /* EINTR, ECONNABORTED, and what accept(2) passes on of the network: not the listener's errors */
         }
     }
 }
