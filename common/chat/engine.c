@@ -1,6 +1,7 @@
 /* engine.c - the sequencer: the queue, batches, commit and rollback. What requests do stands in engine_....c. */
 #include "chat/engine.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "base/log.h"
@@ -181,6 +182,7 @@ static void work_advance(struct engine_work *work)
         work->job = work->job->next;
         return;
     }
+    assert(work->request != NULL);
     work->request = work->request->next;
     if (work->request != NULL)
         return;
