@@ -27,7 +27,6 @@ ARGS     ?=
 TEST     ?= *
 MUTANT   ?=
 SANITIZE ?=
-COVERAGE ?=
 JOBS     ?= 2
 SUITES   ?= 3
 SEEDS    ?= 20
@@ -47,7 +46,6 @@ VARIANT_OF_thread            := tsan
 VARIANT_OF_fuzzer-no-link,address,undefined := fuzz
 
 VARIANT := $(or $(VARIANT_OF_$(SANITIZE)),$(error SANITIZE is address,undefined or thread, not "$(SANITIZE)"))
-VARIANT := $(if $(COVERAGE),coverage,$(VARIANT))
 VARIANT := $(VARIANT)$(if $(filter gcc,$(CC)),,-$(notdir $(CC)))
 BUILD   := build/$(VARIANT)
 BIN     := $(if $(filter plain,$(VARIANT)),bin,$(BUILD)/bin)
@@ -60,11 +58,7 @@ CPPFLAGS := -D_GNU_SOURCE -Icommon -Ibench
 CFLAGS   := -std=gnu11 -g -pthread $(WARNINGS)
 LDFLAGS  := -pthread -Wl,--as-needed
 
-ifneq ($(COVERAGE),)
-# Lines are counted as they stand in the source; by threads, too.
-CFLAGS   += -O0 --coverage -fprofile-update=atomic
-LDFLAGS  += --coverage
-else ifeq ($(SANITIZE),)
+ifeq ($(SANITIZE),)
 # What a distribution's packages are built with. A sanitizer finds more than these, and wants to see it first.
 CPPFLAGS += -D_FORTIFY_SOURCE=2
 CFLAGS   += -O2 -fstack-protector-strong -fPIE
@@ -455,7 +449,7 @@ peer-packages: bench-packages
 	$(call install_missing,measuring peers,$(PEER_PACKAGES))
 	@if test -d /run/systemd/system; then \
 	    if test "$$(id -u)" = 0; then as_root=; else as_root=sudo; fi; \
-	    $$as_root systemctl disable --quiet --now $(PEER_SERVICES) || true; \
+	    $$as_root systemctl disable --quiet --now $(PEER_SERVICES); \
 	fi
 
 install-packages: test-packages ## what building and testing needs, on Debian 12

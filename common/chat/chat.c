@@ -117,6 +117,16 @@ static void wait_a_while(struct chat *chat)
     pthread_cond_timedwait(&chat->queued, &chat->run_mutex, &until);
 }
 
+static bool has_to_stop(struct chat *chat)
+{
+    bool stop;
+
+    pthread_mutex_lock(&chat->run_mutex);
+    stop = chat->stop;
+    pthread_mutex_unlock(&chat->run_mutex);
+    return stop;
+}
+
 static void *engine_thread(void *arg)
 {
     struct chat *chat = arg;
@@ -130,7 +140,9 @@ static void *engine_thread(void *arg)
             wait_for_requests(chat);
         stop = chat->stop;
         pthread_mutex_unlock(&chat->run_mutex);
-        while (engine_run(chat->engine))
+        /* What is left without requests is the rows of dismissed groups. A stop has no time for that (L-7): the next start
+         * sees to them. */
+        while (engine_run(chat->engine) && (engine_pending(chat->engine) || !has_to_stop(chat)))
             ;
     } while (!stop);
     return NULL;

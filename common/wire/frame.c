@@ -1,4 +1,4 @@
-/* frame.c - see frame.h. The checksum is libdeflate's: the same as zlib's, in a tenth of the time (make micro). */
+/* frame.c - see frame.h. The checksum is libdeflate's: the same as zlib's, by instructions that processors have for it. */
 #include "wire/frame.h"
 
 #include <libdeflate.h>
