@@ -307,7 +307,10 @@ QUICK    := frames requests groups friends presence messages delivery history un
 
 valgrind: valgrind-unit $(STAGES:%=valgrind-%) ## the unit tests, and the quick part of the suite on every stage, under valgrind
 
-valgrind-unit: $(UNIT_PROGRAMS)
+# What has a malloc() of its own that can fail finds valgrind's in its place, and can show nothing. make unit runs it.
+OWN_MALLOC := test_chat_allocations test_engine_rollback
+
+valgrind-unit: $(filter-out $(OWN_MALLOC:%=$(BUILD)/unit/%),$(UNIT_PROGRAMS))
 	@for program in $^; do echo "$$program"; \
 	    $(MEMCHECK) $$program >$$program.valgrind 2>&1 || { cat $$program.valgrind; exit 1; }; \
 	done
