@@ -2,12 +2,14 @@
  *
  * Idea.       Eight bytes at a time in one register. For a byte b < 0x80, b - n borrows into its top bit exactly when
  *             b < n; "equals c" is "xor c is below 1". A borrow may run on into the next byte and show a fault there
- *             that is none, but only after one that is real: zero or not zero is exact, and only that is asked.
+ *             that is none, but only after one that is real: zero or not zero is exact, and so is the lowest bit that is
+ *             set, which is the first fault where the first byte is the lowest one.
  * Threads.    Pure.
  */
 #ifndef CHAT_JSON_SCAN_H
 #define CHAT_JSON_SCAN_H
 
+#include <endian.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -16,7 +18,7 @@
 #define JSON_SCAN_ONES 0x0101010101010101u
 #define JSON_SCAN_TOPS 0x8080808080808080u
 
-/* Not zero: one of the eight bytes is `"`, `\` or a control character. */
+/* Not zero: one of the eight bytes is `"`, `\` or a control character; the lowest bit set is of the first. */
 static inline uint64_t json_scan_word(uint64_t word)
 {
     uint64_t quote = word ^ (JSON_SCAN_ONES * '"');
@@ -40,9 +42,13 @@ static inline size_t json_plain_bytes(const char *bytes, size_t length, bool asc
     size_t i = 0;
 
     for (uint64_t word; length - i >= sizeof(word); i += sizeof(word)) {
+        uint64_t found;
+
         memcpy(&word, bytes + i, sizeof(word));
-        if (json_scan_word(word) | (word & tops))
-            break;
+        word = le64toh(word); /* the first byte is the lowest one */
+        found = json_scan_word(word) | (word & tops);
+        if (found)
+            return i + (size_t)__builtin_ctzll(found) / 8;
     }
     while (i < length && !json_scan_byte(bytes[i]) && !(bytes[i] & top))
         i++;
