@@ -22,6 +22,11 @@ void arena_init(struct arena *arena)
     *arena = (struct arena){0};
 }
 
+void arena_init_with(struct arena *arena, void *bytes, size_t size)
+{
+    *arena = (struct arena){.next = bytes, .end = (char *)bytes + size};
+}
+
 void arena_fini(struct arena *arena)
 {
     struct arena_chunk *chunk = arena->chunks, *older;
@@ -37,9 +42,9 @@ static size_t next_chunk_bytes(const struct arena *arena)
 {
     size_t size;
 
-    if (!arena->chunks)
+    if (!arena->next)
         return FIRST_CHUNK_BYTES;
-    size = arena->chunks->size_bytes * 4;
+    size = 4 * (arena->chunks ? arena->chunks->size_bytes : FIRST_CHUNK_BYTES);
     return size < CHUNK_MAX_BYTES ? size : CHUNK_MAX_BYTES;
 }
 
@@ -72,7 +77,7 @@ void *arena_alloc(struct arena *arena, size_t size)
 
     if (aligned < size)
         return NULL;
-    if (!arena->chunks || (size_t)(arena->end - arena->next) < aligned) {
+    if (!arena->next || (size_t)(arena->end - arena->next) < aligned) {
         if (!add_chunk(arena, aligned))
             return NULL;
     }

@@ -1,7 +1,8 @@
 /* arena.h - many small allocations that die together.
  *
  * Idea.       A batch of requests, and the effects of a batch, are built piece by piece in one place and given up at
- *             once: an allocation is an addition, and nothing in it is freed alone.
+ *             once: an allocation is an addition, and nothing in it is freed alone. Each of them embeds the first bytes of
+ *             its arena, as many as a turn with a message or two needs: such a turn is one malloc(3) for each.
  * Invariants. I1  what arena_alloc() returned stays where it is until arena_fini().
  *             I2  `used_bytes` counts what was handed out, with alignment: the measure of the queues' bounds.
  * Threads.    Belongs to whoever owns it; the owner may change with the batch.
@@ -24,6 +25,10 @@ struct arena {
 
 /* An empty arena owns no memory; `{0}` is one, too. */
 void arena_init(struct arena *arena);
+
+/* Likewise, but the first `size` bytes come out of `bytes`, aligned for any type: memory that whoever embeds the arena
+ * has anyway. It is borrowed until arena_fini(). */
+void arena_init_with(struct arena *arena, void *bytes, size_t size);
 void arena_fini(struct arena *arena);
 
 /* `size` bytes, aligned for any type, not cleared. NULL: no memory. The first chunk is small (a batch of one request

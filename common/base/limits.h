@@ -49,6 +49,10 @@
 /* How soon a hub tries again what could not be had: memory, or room in the engine's queue. */
 #define HUB_RETRY_MS 10
 
+/* What a turn with a message or two needs of memory for its requests, and for their effects: each is had with one
+ * malloc(3), of the largest size that glibc serves from the thread's own cache (tcache). */
+#define BATCH_FIRST_BYTES 1024
+
 /* One store transaction. What is larger is cut, so that no batch holds back its first reply for long, and the memory
  * of its effects stays small. */
 #define ENGINE_BATCH_MAX_REQUESTS 4096

@@ -1,17 +1,29 @@
 /* effect.c - batches of effects: build, hand over, give up. See effect.h. */
 #include "chat/effect.h"
 
+#include <stdalign.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdlib.h>
 
 #include "base/arena.h"
 
-enum { FIRST_CAPACITY = 16 };
+enum { FIRST_CAPACITY = 4 };
 
 struct effect_memory {
-    atomic_uint references; /* lists that point into it; set when they are posted */
+    atomic_uint references; /* lists in it; set when they are posted */
     struct arena arena;
+    alignas(max_align_t) char first_bytes[]; /* of the arena; BATCH_FIRST_BYTES with what stands above */
 };
+
+static struct effect_memory *effect_memory_new(void)
+{
+    struct effect_memory *memory = malloc(BATCH_FIRST_BYTES);
+
+    if (memory != NULL)
+        arena_init_with(&memory->arena, memory->first_bytes, BATCH_FIRST_BYTES - sizeof *memory);
+    return memory;
+}
 
 static void effect_memory_free(struct effect_memory *memory)
 {
@@ -21,34 +33,44 @@ static void effect_memory_free(struct effect_memory *memory)
     free(memory);
 }
 
-static void effects_free_list(struct effects *effects)
-{
-    if (effects == NULL)
-        return;
-    free(effects->items);
-    free(effects);
-}
-
 void effects_batch_init(struct effects_batch *batch)
 {
-    memset(batch, 0, sizeof *batch);
+    batch->memory = NULL;
+    batch->hubs = 0;
+    batch->bytes = 0;
+    batch->failed = false;
 }
 
 void effects_batch_discard(struct effects_batch *batch)
 {
-    for (size_t hub = 0; hub < HUBS_MAX; hub++)
-        effects_free_list(batch->lists[hub]);
     effect_memory_free(batch->memory);
     effects_batch_init(batch);
 }
 
-static struct effects *list_of_hub(struct effects_batch *batch, unsigned hub)
+/* NULL: no memory; the batch has not failed. */
+static void *allocate(struct effects_batch *batch, size_t size)
 {
-    if (batch->lists[hub] == NULL)
-        batch->lists[hub] = calloc(1, sizeof *batch->lists[hub]);
-    return batch->lists[hub];
+    if (batch->memory == NULL)
+        batch->memory = effect_memory_new();
+    return batch->memory != NULL ? arena_alloc(&batch->memory->arena, size) : NULL;
 }
 
+static struct effects *list_of_hub(struct effects_batch *batch, unsigned hub)
+{
+    struct effects *list;
+
+    if ((batch->hubs >> hub & 1) != 0)
+        return batch->lists[hub];
+    list = allocate(batch, sizeof *list);
+    if (list == NULL)
+        return NULL;
+    *list = (struct effects){0};
+    batch->lists[hub] = list;
+    batch->hubs |= UINT64_C(1) << hub;
+    return list;
+}
+
+/* What it grows out of stays behind in the arena: together less than what it grows into. */
 bool effects_reserve(struct effects_batch *batch, unsigned hub, size_t count)
 {
     struct effects *list = list_of_hub(batch, hub);
@@ -62,9 +84,11 @@ bool effects_reserve(struct effects_batch *batch, unsigned hub, size_t count)
     capacity = list->capacity == 0 ? FIRST_CAPACITY : 2 * list->capacity;
     if (capacity < list->count + count)
         capacity = list->count + count;
-    items = realloc(list->items, capacity * sizeof *items);
+    items = allocate(batch, capacity * sizeof *items);
     if (items == NULL)
         return false;
+    if (list->count > 0)
+        memcpy(items, list->items, list->count * sizeof *items);
     list->items = items;
     list->capacity = capacity;
     return true;
@@ -89,12 +113,8 @@ struct effect *effects_add(struct effects_batch *batch, unsigned hub, enum effec
 
 void *effects_alloc(struct effects_batch *batch, size_t size)
 {
-    void *bytes = NULL;
+    void *bytes = allocate(batch, size);
 
-    if (batch->memory == NULL)
-        batch->memory = calloc(1, sizeof *batch->memory);
-    if (batch->memory != NULL)
-        bytes = arena_alloc(&batch->memory->arena, size);
     if (bytes == NULL)
         batch->failed = true;
     else
@@ -112,39 +132,31 @@ struct slice effects_copy(struct effects_batch *batch, struct slice payload)
     return (struct slice){bytes, payload.length};
 }
 
-size_t effects_batch_seal(struct effects_batch *batch)
+uint64_t effects_batch_seal(struct effects_batch *batch)
 {
-    unsigned lists = 0;
-
-    for (size_t hub = 0; hub < HUBS_MAX; hub++) {
+    for (uint64_t hubs = batch->hubs; hubs != 0; hubs &= hubs - 1) {
+        unsigned hub = (unsigned)__builtin_ctzll(hubs);
         struct effects *list = batch->lists[hub];
 
-        if (list == NULL)
-            continue;
-        if (list->count == 0) {
-            effects_free_list(list);
-            batch->lists[hub] = NULL;
-            continue;
-        }
+        if (list->count == 0)
+            batch->hubs &= ~(UINT64_C(1) << hub);
         /* Each inbox is charged the whole memory: that is what it keeps alive. */
         list->bytes = batch->bytes;
         list->memory = batch->memory;
-        lists++;
     }
-    if (lists == 0)
+    if (batch->hubs == 0)
         effect_memory_free(batch->memory);
-    else if (batch->memory != NULL)
-        atomic_init(&batch->memory->references, lists);
+    else
+        atomic_init(&batch->memory->references, (unsigned)__builtin_popcountll(batch->hubs));
     batch->memory = NULL;
-    return lists;
+    return batch->hubs;
 }
 
 void effects_free(struct effects *effects)
 {
     struct effect_memory *memory = effects->memory;
 
-    effects_free_list(effects);
     /* acq_rel: the last hub frees what the others have read. */
-    if (memory != NULL && atomic_fetch_sub_explicit(&memory->references, 1, memory_order_acq_rel) == 1)
+    if (atomic_fetch_sub_explicit(&memory->references, 1, memory_order_acq_rel) == 1)
         effect_memory_free(memory);
 }

@@ -1,7 +1,7 @@
 /* effect.h - what a batch of requests brings about, on its way from the engine to the hubs.
  *
  * Idea.       The engine never touches a session. It writes down what is to happen, in order, and posts it when the
- *             batch is durable (M-5). One list a hub and batch; the payloads of all lists lie in one piece of memory
+ *             batch is durable (M-5). One list a hub and batch; the lists and their payloads lie in one piece of memory
  *             that goes when the last hub has done its list.
  *
  *      engine                 inboxes (inbox.h)                hub
@@ -59,7 +59,7 @@ struct effect {
 
 struct effect_memory;
 
-/* What one batch has for one hub. */
+/* What one batch has for one hub; in the memory of the batch. */
 struct effects {
     struct effects *next;
     struct effect_memory *memory;
@@ -72,7 +72,8 @@ struct effects {
 /* A batch being built: one list a hub. */
 struct effects_batch {
     struct effect_memory *memory;
-    struct effects *lists[HUBS_MAX]; /* NULL: nothing for this hub so far */
+    uint64_t hubs;                   /* those that have a list: a bit each */
+    struct effects *lists[HUBS_MAX]; /* by hub number; set where the bit is */
     size_t bytes;
     bool failed; /* an allocation failed; the batch must not be posted, but discarded */
 };
@@ -95,9 +96,9 @@ void *effects_alloc(struct effects_batch *batch, size_t size);
 /* A copy of `payload` there. On failure an empty slice, and the batch failed. */
 struct slice effects_copy(struct effects_batch *batch, struct slice payload);
 
-/* The batch is complete: share its memory among its lists, and drop those that stayed empty. Returns how many there
- * are; the caller takes them out of batch->lists, each to be given up with effects_free(). */
-size_t effects_batch_seal(struct effects_batch *batch);
+/* The batch is complete: share its memory among its lists, and drop those that stayed empty. Returns which hubs have one;
+ * the caller takes them out of batch->lists, each to be given up with effects_free(). */
+uint64_t effects_batch_seal(struct effects_batch *batch);
 
 /* Give up one list of a sealed batch. */
 void effects_free(struct effects *effects);

@@ -76,10 +76,12 @@ void engine_drain(struct engine *engine)
 
 struct engine_batch *engine_batch_new(void)
 {
-    struct engine_batch *batch = calloc(1, sizeof *batch);
+    struct engine_batch *batch = malloc(BATCH_FIRST_BYTES);
 
-    if (batch != NULL)
-        arena_init(&batch->arena);
+    if (batch == NULL)
+        return NULL;
+    *batch = (struct engine_batch){0};
+    arena_init_with(&batch->arena, batch->first_bytes, BATCH_FIRST_BYTES - sizeof *batch);
     return batch;
 }
 

@@ -23,6 +23,7 @@
 #ifndef CHAT_ENGINE_H
 #define CHAT_ENGINE_H
 
+#include <stdalign.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -72,6 +73,7 @@ struct engine_batch {
     struct arena arena;
     struct engine_request *first, *last;
     size_t count;
+    alignas(max_align_t) char first_bytes[]; /* of the arena; BATCH_FIRST_BYTES with what stands above */
 };
 
 struct engine_config {

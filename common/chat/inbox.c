@@ -44,13 +44,18 @@ void inboxes_post(struct inboxes *all, struct effects_batch *batch)
 {
     struct inbox *sleepers[HUBS_MAX];
     size_t sleeper_count = 0;
+    uint64_t hubs;
 
     assert(!batch->failed);
-    if (effects_batch_seal(batch) > 0) {
+    hubs = effects_batch_seal(batch);
+    if (hubs != 0) {
         pthread_mutex_lock(&all->mutex);
-        for (unsigned hub = 0; hub < all->count; hub++)
-            if (batch->lists[hub] != NULL && inbox_append(all->inboxes[hub], batch->lists[hub]))
+        for (; hubs != 0; hubs &= hubs - 1) {
+            unsigned hub = (unsigned)__builtin_ctzll(hubs);
+
+            if (inbox_append(all->inboxes[hub], batch->lists[hub]))
                 sleepers[sleeper_count++] = all->inboxes[hub];
+        }
         pthread_mutex_unlock(&all->mutex);
     }
     /* After the mutex: who wakes takes it first of all. */

@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIRST_RANGES = 4 };
-
 static struct block *block_new(size_t capacity)
 {
     struct block *block = malloc(sizeof *block + capacity);
@@ -65,7 +63,9 @@ void block_writer_commit(struct block_writer *writer, size_t length)
 
 void outbox_init(struct outbox *outbox)
 {
-    memset(outbox, 0, sizeof *outbox);
+    memset(outbox, 0, offsetof(struct outbox, own));
+    outbox->ranges = outbox->own;
+    outbox->capacity = OUTBOX_OWN_RANGES;
 }
 
 static struct range *outbox_range(const struct outbox *outbox, uint32_t index)
@@ -73,19 +73,24 @@ static struct range *outbox_range(const struct outbox *outbox, uint32_t index)
     return &outbox->ranges[outbox->first + index];
 }
 
-/* I4 */
+/* I4. Nothing is in it any more. */
 static void outbox_release_memory(struct outbox *outbox)
 {
-    assert(outbox->waiting_bytes == 0 && outbox->push_bytes == 0);
-    free(outbox->ranges);
-    outbox_init(outbox);
+    assert(outbox->count == 0 && outbox->waiting_bytes == 0 && outbox->push_bytes == 0);
+    if (outbox->ranges != outbox->own)
+        free(outbox->ranges);
+    outbox->ranges = outbox->own;
+    outbox->capacity = OUTBOX_OWN_RANGES;
+    outbox->first = 0;
+    outbox->shared_blocks = 0;
 }
 
 void outbox_fini(struct outbox *outbox)
 {
     for (uint32_t i = 0; i < outbox->count; i++)
         block_release(outbox_range(outbox, i)->block);
-    free(outbox->ranges);
+    if (outbox->ranges != outbox->own)
+        free(outbox->ranges);
     outbox_init(outbox);
 }
 
@@ -96,25 +101,32 @@ static void count_bytes(struct outbox *outbox, const struct range *range, size_t
         outbox->push_bytes += added - removed;
 }
 
+/* Twice the room. */
+static bool grow_ranges(struct outbox *outbox)
+{
+    bool is_own = outbox->ranges == outbox->own;
+    uint32_t capacity = 2 * outbox->capacity;
+    struct range *ranges = realloc(is_own ? NULL : outbox->ranges, capacity * sizeof *ranges);
+
+    if (ranges == NULL)
+        return false;
+    if (is_own)
+        memcpy(ranges, outbox->own, sizeof outbox->own);
+    outbox->ranges = ranges;
+    outbox->capacity = capacity;
+    return true;
+}
+
 static bool reserve_range(struct outbox *outbox)
 {
-    uint32_t capacity = outbox->capacity == 0 ? FIRST_RANGES : 2 * outbox->capacity;
-    struct range *ranges;
-
     if (outbox->first + outbox->count < outbox->capacity)
         return true;
     if (outbox->first > outbox->count) {
-        assert(outbox->ranges != NULL); /* there were some before the first */
         memmove(outbox->ranges, outbox_range(outbox, 0), outbox->count * sizeof *outbox->ranges);
         outbox->first = 0;
         return true;
     }
-    ranges = realloc(outbox->ranges, capacity * sizeof *ranges);
-    if (ranges == NULL)
-        return false;
-    outbox->ranges = ranges;
-    outbox->capacity = capacity;
-    return true;
+    return grow_ranges(outbox);
 }
 
 /* How many of the first ranges have to stay (I3): those that are being written; else the one that may be half sent. */

@@ -14,7 +14,8 @@
  * Invariants. I1  a range begins at the beginning of a frame; only `sent` moves, and only in the first range.
  *             I2  `waiting_bytes` is the sum over all ranges of length - sent; `push_bytes` of those that are pushes (a `bye` is one).
  *             I3  what outbox_pieces() gave stays in place until outbox_sent(): the first `borrowed` ranges are not moved.
- *             I4  an outbox with nothing in it owns no memory.
+ *             I4  an outbox with nothing in it owns no memory. Its first few ranges stand in the outbox itself, and that is
+ *                 all that a peer who reads ever needs: memory is for those who lag.
  * Bound.      Pushes: the outbox limit (L-3); replies: what L-4 lets the session take up. Both are the session's to
  *             keep; here an allocation may fail, which ends the session.
  * Threads.    The hub's owner. In 01 a writer reads the bytes of ranges without the mutex: bytes of a block that a
@@ -63,6 +64,9 @@ struct range {
     bool push;     /* counts for the outbox limit (L-3) */
 };
 
+enum { OUTBOX_OWN_RANGES = 4 };
+
+/* It must not be moved: `ranges` may point into it. */
 struct outbox {
     struct range *ranges; /* I4; the live ones are first to first + count */
     uint32_t first;
@@ -73,6 +77,7 @@ struct outbox {
     size_t offered_bytes;   /* what outbox_pieces() gave last */
     size_t waiting_bytes;
     size_t push_bytes;
+    struct range own[OUTBOX_OWN_RANGES]; /* I4 */
 };
 
 void outbox_init(struct outbox *outbox);

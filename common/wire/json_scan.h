@@ -34,6 +34,18 @@ static inline bool json_scan_byte(char byte)
     return byte == '"' || byte == '\\' || (unsigned char)byte < 0x20;
 }
 
+/* Where in the eight bytes at `bytes` the first is that json_plain_bytes() ends at; 8: none is. `tops` is what else ends
+ * it. */
+static inline size_t json_plain_in_word(const char *bytes, uint64_t tops)
+{
+    uint64_t word, found;
+
+    memcpy(&word, bytes, sizeof(word));
+    word = le64toh(word); /* the first byte is the lowest one */
+    found = json_scan_word(word) | (word & tops);
+    return found ? (size_t)__builtin_ctzll(found) / 8 : sizeof(word);
+}
+
 /* How many bytes at the front are none of `"`, `\` and control characters, and with `ascii_only` below 0x80, too. */
 static inline size_t json_plain_bytes(const char *bytes, size_t length, bool ascii_only)
 {
@@ -41,15 +53,15 @@ static inline size_t json_plain_bytes(const char *bytes, size_t length, bool asc
     char top = ascii_only ? '\x80' : 0;
     size_t i = 0;
 
-    for (uint64_t word; length - i >= sizeof(word); i += sizeof(word)) {
-        uint64_t found;
+    for (; length - i >= sizeof(uint64_t); i += sizeof(uint64_t)) {
+        size_t plain = json_plain_in_word(bytes + i, tops);
 
-        memcpy(&word, bytes + i, sizeof(word));
-        word = le64toh(word); /* the first byte is the lowest one */
-        found = json_scan_word(word) | (word & tops);
-        if (found)
-            return i + (size_t)__builtin_ctzll(found) / 8;
+        if (plain < sizeof(uint64_t))
+            return i + plain;
     }
+    /* The rest, with bytes before it that were looked at already. */
+    if (i > 0 && i < length)
+        return length - sizeof(uint64_t) + json_plain_in_word(bytes + length - sizeof(uint64_t), tops);
     while (i < length && !json_scan_byte(bytes[i]) && !(bytes[i] & top))
         i++;
     return i;
