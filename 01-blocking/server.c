@@ -189,14 +189,16 @@ void connection_write(struct connection *connection, char *scratch)
 {
     struct server *server = connection->server;
     struct iovec iov[IOV_MAX_PIECES];
-    struct msghdr message = {.msg_iov = iov};
+    int count = session_output(connection->session, iov, IOV_MAX_PIECES, scratch);
+    struct msghdr message = {.msg_iov = iov, .msg_iovlen = (size_t)count};
     ssize_t length;
     int error;
 
-    message.msg_iovlen = (size_t)session_output(connection->session, iov, IOV_MAX_PIECES, scratch);
     server_turn(server);
     pthread_mutex_unlock(&server->mutex);
-    length = sendmsg(connection->fd, &message, MSG_NOSIGNAL);
+    /* One piece, as nearly always: the kernel need not copy a list of them first. */
+    length = count == 1 ? send(connection->fd, iov[0].iov_base, iov[0].iov_len, MSG_NOSIGNAL)
+                        : sendmsg(connection->fd, &message, MSG_NOSIGNAL);
     error = errno;
     COUNTER_ADD(hub_counters(server->hub), write_calls_total, 1);
     writer_lock(server);

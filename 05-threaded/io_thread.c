@@ -228,7 +228,9 @@ static void connection_write(struct io_thread *thread, struct connection *connec
 
         do {
             COUNTER_ADD(hub_counters(thread->hub), write_calls_total, 1);
-            length = sendmsg(connection->fd, &message, MSG_NOSIGNAL);
+            /* One piece, as nearly always: the kernel need not copy a list of them first. */
+            length = count == 1 ? send(connection->fd, iov[0].iov_base, iov[0].iov_len, MSG_NOSIGNAL)
+                                : sendmsg(connection->fd, &message, MSG_NOSIGNAL);
         } while (length < 0 && errno == EINTR);
         if (length < 0 && errno != EAGAIN)
             session_end(connection->session, PEER_GONE, thread->now_ms); /* EPIPE, ECONNRESET, ETIMEDOUT */

@@ -313,7 +313,8 @@ static void expire_ends(struct hub *hub)
     struct deadline_entry *entry;
 
     while ((entry = deadline_list_expire(&hub->stall, hub->now_ms)) != NULL)
-        session_reset(SESSION_OF(entry, stall), REASON_STALLED);
+        if (session_has_output(SESSION_OF(entry, stall)))
+            session_reset(SESSION_OF(entry, stall), REASON_STALLED);
     while ((entry = deadline_list_expire(&hub->slow, hub->now_ms)) != NULL)
         session_reset(SESSION_OF(entry, stage), REASON_SLOW_CONSUMER);
     while ((entry = deadline_list_expire(&hub->linger, hub->now_ms)) != NULL)

@@ -26,6 +26,18 @@ unsigned inboxes_add(struct inboxes *all, struct inbox *inbox, void (*wake)(void
     return all->count++;
 }
 
+/* Under the mutex. What waits in the inbox is `bytes` from here on. */
+static void inbox_count(struct inbox *inbox, size_t bytes)
+{
+    bool was_full = inbox->bytes > HUB_INBOX_MAX_BYTES, is_full = bytes > HUB_INBOX_MAX_BYTES;
+
+    inbox->bytes = bytes;
+    if (is_full && !was_full)
+        atomic_fetch_add_explicit(&inbox->all->full, 1, memory_order_relaxed);
+    else if (was_full && !is_full)
+        atomic_fetch_sub_explicit(&inbox->all->full, 1, memory_order_relaxed);
+}
+
 /* Under the mutex. Returns whether the hub sleeps and has to be woken. */
 static bool inbox_append(struct inbox *inbox, struct effects *effects)
 {
@@ -35,7 +47,7 @@ static bool inbox_append(struct inbox *inbox, struct effects *effects)
     else
         inbox->last->next = effects;
     inbox->last = effects;
-    inbox->bytes += effects->bytes;
+    inbox_count(inbox, inbox->bytes + effects->bytes);
     atomic_store_explicit(&inbox->posted, true, memory_order_release);
     return atomic_exchange_explicit(&inbox->asleep, false, memory_order_relaxed);
 }
@@ -66,13 +78,7 @@ void inboxes_post(struct inboxes *all, struct effects_batch *batch)
 
 bool inboxes_full(struct inboxes *all)
 {
-    bool full = false;
-
-    pthread_mutex_lock(&all->mutex);
-    for (unsigned hub = 0; hub < all->count && !full; hub++)
-        full = all->inboxes[hub]->bytes > HUB_INBOX_MAX_BYTES;
-    pthread_mutex_unlock(&all->mutex);
-    return full;
+    return atomic_load_explicit(&all->full, memory_order_relaxed) > 0;
 }
 
 struct effects *inbox_take(struct inbox *inbox)
@@ -84,7 +90,7 @@ struct effects *inbox_take(struct inbox *inbox)
     pthread_mutex_lock(&inbox->all->mutex);
     effects = inbox->first;
     inbox->first = inbox->last = NULL;
-    inbox->bytes = 0;
+    inbox_count(inbox, 0);
     atomic_store_explicit(&inbox->posted, false, memory_order_relaxed);
     pthread_mutex_unlock(&inbox->all->mutex);
     return effects;

@@ -31,6 +31,7 @@ struct inbox {
 
 struct inboxes {
     pthread_mutex_t mutex;
+    atomic_uint full;                /* how many are past HUB_INBOX_MAX_BYTES; changed under the mutex */
     struct inbox *inboxes[HUBS_MAX]; /* by hub number; set before there is traffic */
     unsigned count;
 };
@@ -44,7 +45,7 @@ unsigned inboxes_add(struct inboxes *all, struct inbox *inbox, void (*wake)(void
 /* Post the whole batch in one step and wake who sleeps. The batch is empty afterwards. It must not have failed. */
 void inboxes_post(struct inboxes *all, struct effects_batch *batch);
 
-/* Whether some inbox is past HUB_INBOX_MAX_BYTES: then the engine waits. */
+/* Whether some inbox is past HUB_INBOX_MAX_BYTES: then the engine waits. One atomic load. */
 bool inboxes_full(struct inboxes *all);
 
 /* Everything that was posted, oldest first; the caller frees each. NULL: nothing. One atomic load when nothing was. */

@@ -352,6 +352,8 @@ void session_append(struct session *session, struct block *block, uint32_t offse
     /* Dropped, for the end is near; a `bye`, which comes when there is a reason, is not. */
     if (push && session->overflowed && session->reason == REASON_NONE)
         return;
+    if (session->outbox.count == 0)
+        session->stall.active_ms = session->hub->now_ms; /* its time begins here, see session_output() */
     if (!outbox_append(&session->outbox, block, offset, length, push)) {
         session_reset(session, REASON_NO_MEMORY);
         return;
@@ -384,6 +386,8 @@ bool session_has_output(const struct session *session)
     return session->outbox.count > 0 && session->phase <= SESSION_FLUSH;
 }
 
+/* The stall timeout stays in its list when all is sent, as the next output is near where there is any; when it is due
+ * and nothing waits, it is forgotten (expire_ends()). So a message costs no list operation. */
 int session_output(struct session *session, struct iovec *iov, int iov_max, void *scratch)
 {
     if (!session_has_output(session))
@@ -404,8 +408,6 @@ bool session_sent(struct session *session, size_t length, uint64_t now_ms)
     outbox_sent(&session->outbox, length);
     if (length > 0)
         session->stall.active_ms = now_ms;
-    if (session->outbox.count == 0)
-        deadline_list_drop(&session->stall);
     blocked = session->write_blocked;
     judge_slow_consumer(session);
     session_update(session);

@@ -111,7 +111,7 @@ struct session {
     struct deadline_entry idle;      /* L-2, from the last byte received */
     struct deadline_entry heartbeat; /* L-1, from when something was last put into the outbox */
     struct deadline_entry frame;     /* F-6, from the first byte of a frame that is incomplete */
-    struct deadline_entry stall;     /* L-10, from the last byte taken by the system */
+    struct deadline_entry stall;     /* L-10, from the last byte taken by the system; may be in with nothing to write */
     struct deadline_entry stage;     /* login timeout, flush of a slow consumer, or linger: never two of them */
     uint64_t read_paused_ms;         /* since when `reading` is false */
 

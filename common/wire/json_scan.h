@@ -29,20 +29,27 @@ static inline uint64_t json_scan_word(uint64_t word)
     return found & JSON_SCAN_TOPS;
 }
 
-static inline bool json_scan_byte(char byte)
+/* Fewer than eight bytes as a word, zeros behind them: what two looks see twice is the same. */
+static inline uint64_t json_scan_load(const char *bytes, size_t length)
 {
-    return byte == '"' || byte == '\\' || (unsigned char)byte < 0x20;
+    const unsigned char *at = (const unsigned char *)bytes;
+    uint32_t low, high;
+
+    if (length == 0)
+        return 0;
+    if (length < sizeof(low))
+        return at[0] | (uint64_t)at[length / 2] << length / 2 * 8 | (uint64_t)at[length - 1] << (length - 1) * 8;
+    memcpy(&low, bytes, sizeof(low));
+    memcpy(&high, bytes + length - sizeof(high), sizeof(high));
+    return le32toh(low) | (uint64_t)le32toh(high) << (length - sizeof(high)) * 8;
 }
 
-/* Where in the eight bytes at `bytes` the first is that json_plain_bytes() ends at; 8: none is. `tops` is what else ends
- * it. */
-static inline size_t json_plain_in_word(const char *bytes, uint64_t tops)
+/* How many bytes at the front of `word`, of which the lowest one is the first, are plain: up to 8. `tops` is what else
+ * ends them. */
+static inline size_t json_plain_in_word(uint64_t word, uint64_t tops)
 {
-    uint64_t word, found;
+    uint64_t found = json_scan_word(word) | (word & tops);
 
-    memcpy(&word, bytes, sizeof(word));
-    word = le64toh(word); /* the first byte is the lowest one */
-    found = json_scan_word(word) | (word & tops);
     return found ? (size_t)__builtin_ctzll(found) / 8 : sizeof(word);
 }
 
@@ -50,21 +57,17 @@ static inline size_t json_plain_in_word(const char *bytes, uint64_t tops)
 static inline size_t json_plain_bytes(const char *bytes, size_t length, bool ascii_only)
 {
     uint64_t tops = ascii_only ? JSON_SCAN_TOPS : 0;
-    char top = ascii_only ? '\x80' : 0;
     size_t i = 0;
 
-    for (; length - i >= sizeof(uint64_t); i += sizeof(uint64_t)) {
-        size_t plain = json_plain_in_word(bytes + i, tops);
+    for (uint64_t word; length - i >= sizeof(word); i += sizeof(word)) {
+        size_t plain;
 
-        if (plain < sizeof(uint64_t))
+        memcpy(&word, bytes + i, sizeof(word));
+        plain = json_plain_in_word(le64toh(word), tops);
+        if (plain < sizeof(word))
             return i + plain;
     }
-    /* The rest, with bytes before it that were looked at already. */
-    if (i > 0 && i < length)
-        return length - sizeof(uint64_t) + json_plain_in_word(bytes + length - sizeof(uint64_t), tops);
-    while (i < length && !json_scan_byte(bytes[i]) && !(bytes[i] & top))
-        i++;
-    return i;
+    return i + json_plain_in_word(json_scan_load(bytes + i, length - i), tops); /* zeros are not plain */
 }
 
 #endif

@@ -377,18 +377,16 @@ static void test_full_inbox(void **state)
 {
     struct world *world = world_new(1);
     struct client *a = world_login(world, 0, "alice");
-    size_t bytes;
 
     (void)state;
     client_send(world, a, CMD_GROUP_CREATE, "{\"group\":\"tea\"}");
-    bytes = world->inbox[0].bytes;
-    world->inbox[0].bytes = HUB_INBOX_MAX_BYTES + 1;
+    atomic_store(&world->inboxes.full, 1);
     engine_submit(world->engine, world->batch);
     world->batch = NULL;
     assert_false(engine_run(world->engine));
     assert_true(engine_pending(world->engine));
     assert_int_equal(COUNTER_READ(engine_counters(world->engine), store_queue), 1);
-    world->inbox[0].bytes = bytes;
+    atomic_store(&world->inboxes.full, 0);
     world_run(world);
     client_got(a, "< group_create " OK "\n");
     assert_int_equal(COUNTER_READ(engine_counters(world->engine), store_queue), 0);
