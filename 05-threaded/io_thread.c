@@ -8,6 +8,11 @@
  *
  *                 event_base_loop(): callbacks note ─▶ what was handed over ─▶ the ready list ─▶ hub_turn() ─▶ writes
  *
+ *             A short read has emptied the socket, nearly always: 03 knows from the event when it has not, but libevent
+ *             reports a reset like an event of any other kind, and of urgent data nothing; and that edge is spent. So
+ *             here a short read is believed for SHORT_READ_BELIEVED_MS after the last one, and then asked about. Who talks
+ *             is never asked, which saves a system call a message.
+ *
  * Invariants. I3  readable and session_wants_read(): the connection is in the ready list, until it is read. Writable and
  *                 session_has_output(): it is written before the turn ends.
  *             I4  no callback comes for a closed connection: event_free() takes back what libevent had noted. Only the
@@ -24,6 +29,7 @@
 #include <event2/event.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -31,14 +37,15 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/deadline_list.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "chat/hub.h"
 #include "watch.h"
 
 enum {
-    RECEIVE_CALLS = 2,  /* a turn and connection: one for what there is, one for EAGAIN */
-    IOV_MAX_PIECES = 64 /* a write */
+    SHORT_READ_BELIEVED_MS = 20, /* long for who talks, and short for who waits to hear that a peer was reset */
+    IOV_MAX_PIECES = 64          /* a write */
 };
 
 struct connection {
@@ -46,6 +53,7 @@ struct connection {
     struct event *event;
     struct session *session; /* NULL: closed, and only still in the ready list (I4) */
     LIST_ENTRY(connection) siblings;
+    struct deadline_entry believed; /* since its last short read; in thread->believed */
     struct connection *next_ready;
     int fd;
     bool in_ready;
@@ -63,8 +71,10 @@ struct io_thread {
     uint64_t now_ms;
     bool handed_over; /* something is in the pipe */
     bool draining;
+    uint64_t deadline_ms; /* of `deadline_event`; UINT64_MAX: it is not pending */
     LIST_HEAD(, connection) connections;
     struct connection *ready_first, *ready_last;
+    struct deadline_list believed; /* connections whose last read was short */
     void (*room)(void *arg);
     void *room_arg;
     pthread_t owner; /* I5; set by the thread itself */
@@ -138,7 +148,10 @@ static void wake_ready(evutil_socket_t fd, short events, void *arg)
 /* The wait is over; that is all. */
 static void deadline_passed(evutil_socket_t fd, short events, void *arg)
 {
-    (void)fd, (void)events, (void)arg;
+    struct io_thread *thread = arg;
+
+    (void)fd, (void)events;
+    thread->deadline_ms = UINT64_MAX;
 }
 
 /* ---- a connection ---- */
@@ -182,35 +195,31 @@ static void tell_if_drained(struct io_thread *thread, struct connection *connect
         session_end(connection->session, PEER_DRAINED, thread->now_ms);
 }
 
-/* True: it is worth another call. */
-static bool receive_once(struct io_thread *thread, struct connection *connection)
+static void believe(struct io_thread *thread, struct connection *connection)
+{
+    if (connection->believed.list == NULL)
+        deadline_list_put(&thread->believed, &connection->believed, thread->now_ms);
+    connection->believed.active_ms = thread->now_ms;
+}
+
+/* One read of READ_BUFFER_BYTES a turn, however much there is: the others have their turn, too. A stop has to know that
+ * the socket is empty, which only EAGAIN says for sure (epoll(7)). */
+static void connection_read(struct io_thread *thread, struct connection *connection)
 {
     ssize_t length;
 
+    owned(thread);
     do {
         COUNTER_ADD(hub_counters(thread->hub), read_calls_total, 1);
         length = recv(connection->fd, thread->read_buffer, sizeof thread->read_buffer, 0);
     } while (length < 0 && errno == EINTR);
-    if (length > 0) {
+    connection->readable = length == (ssize_t)sizeof thread->read_buffer || (length > 0 && thread->draining);
+    if (length > 0 && !connection->readable)
+        believe(thread, connection);
+    if (length > 0)
         session_receive(connection->session, thread->read_buffer, (size_t)length, thread->now_ms);
-        return (size_t)length < sizeof thread->read_buffer;
-    }
-    connection->readable = false;
-    if (length == 0 || errno != EAGAIN)
+    else if (length == 0 || errno != EAGAIN)
         session_end(connection->session, length == 0 ? PEER_FINISHED : PEER_GONE, thread->now_ms);
-    return false;
-}
-
-/* Once READ_BUFFER_BYTES a turn, however much there is: the others have their turn, too. A short read is followed by one
- * more call, which 03 saves: where a reset came with the last bytes, libevent reports EV_READ|EV_WRITE, like an event
- * of any other kind, and that edge is spent. So only EAGAIN says that the socket is empty (epoll(7)). */
-static void connection_read(struct io_thread *thread, struct connection *connection)
-{
-    int calls = 0;
-
-    owned(thread);
-    while (session_wants_read(connection->session) && calls++ < RECEIVE_CALLS && receive_once(thread, connection))
-        ;
     tell_if_drained(thread, connection);
     read_later(thread, connection);
 }
@@ -274,6 +283,7 @@ static void connection_close(struct io_thread *thread, struct connection *connec
     session_free(connection->session);
     connection->session = NULL;
     LIST_REMOVE(connection, siblings);
+    deadline_list_drop(&connection->believed);
     watch_end(connection->event); /* before the close: libevent names events by descriptor, too (I4) */
     close_descriptor(thread, connection->fd);
     if (!connection->in_ready)
@@ -324,6 +334,20 @@ static void take_handed_over(struct io_thread *thread)
         thread_stop(thread);
 }
 
+/* Those that have been silent since a short read are asked whether it had left something. */
+static void ask_believed(struct io_thread *thread)
+{
+    struct deadline_entry *entry;
+
+    while ((entry = deadline_list_expire(&thread->believed, thread->now_ms)) != NULL) {
+        struct connection *connection =
+            (struct connection *)(void *)((char *)entry - offsetof(struct connection, believed));
+
+        connection->readable = true;
+        read_later(thread, connection);
+    }
+}
+
 /* What becomes of the session by it, hub_next_changed() reports. */
 static void serve(struct io_thread *thread, struct connection *connection)
 {
@@ -350,19 +374,31 @@ static void serve_ready(struct io_thread *thread)
     }
 }
 
-/* How to wait. A timer costs no system call: libevent makes the earliest one the timeout of epoll_wait(2). */
-static int wait_flags(struct io_thread *thread)
+/* Most turns leave it as it is. */
+static void set_deadline(struct io_thread *thread, uint64_t deadline_ms)
 {
-    uint64_t deadline_ms = hub_deadline(thread->hub);
-    uint64_t wait_ms = deadline_ms > thread->now_ms ? deadline_ms - thread->now_ms : 0;
+    uint64_t wait_ms = deadline_ms - thread->now_ms;
     struct timeval wait = {.tv_sec = (time_t)(wait_ms / 1000), .tv_usec = (suseconds_t)(wait_ms % 1000 * 1000)};
 
-    if (thread->ready_first != NULL || wait_ms == 0)
-        return EVLOOP_ONCE | EVLOOP_NONBLOCK;
+    if (deadline_ms == thread->deadline_ms)
+        return;
     if (deadline_ms == UINT64_MAX)
         event_del(thread->deadline_event);
     else
         event_add(thread->deadline_event, &wait);
+    thread->deadline_ms = deadline_ms;
+}
+
+/* How to wait. A timer costs no system call: libevent makes the earliest one the timeout of epoll_wait(2). */
+static int wait_flags(struct io_thread *thread)
+{
+    uint64_t deadline_ms = hub_deadline(thread->hub), believed_ms = deadline_list_due_ms(&thread->believed);
+
+    if (believed_ms < deadline_ms)
+        deadline_ms = believed_ms;
+    if (thread->ready_first != NULL || deadline_ms <= thread->now_ms)
+        return EVLOOP_ONCE | EVLOOP_NONBLOCK;
+    set_deadline(thread, deadline_ms);
     return EVLOOP_ONCE;
 }
 
@@ -376,6 +412,7 @@ static void thread_loop(struct io_thread *thread)
         thread->now_ms = clock_monotonic_ms();
         if (thread->handed_over)
             take_handed_over(thread);
+        ask_believed(thread);
         serve_ready(thread);
         hub_turn(thread->hub, thread->now_ms);
         while ((session = hub_next_changed(thread->hub)) != NULL)
@@ -429,7 +466,7 @@ static bool thread_init(struct io_thread *thread, struct chat *chat)
         (thread->base = watch_base_new()) != NULL &&
         (thread->wake_event = watch(thread->base, thread->wake, EV_READ, wake_ready, thread)) != NULL &&
         (thread->hand_over_event = watch(thread->base, thread->pipe.take, EV_READ, hand_over_ready, thread)) != NULL &&
-        (thread->deadline_event = evtimer_new(thread->base, deadline_passed, NULL)) != NULL &&
+        (thread->deadline_event = evtimer_new(thread->base, deadline_passed, thread)) != NULL &&
         (thread->hub = hub_new(chat, thread_wake, thread)) != NULL)
         return true;
     log_error("cannot make an event loop with edge-triggered events: %s", strerror(errno));
@@ -445,6 +482,8 @@ struct io_thread *io_thread_new(struct chat *chat, void (*room)(void *arg), void
         return NULL;
     }
     thread->wake = -1;
+    thread->deadline_ms = UINT64_MAX;
+    deadline_list_init(&thread->believed, SHORT_READ_BELIEVED_MS);
     thread->room = room;
     thread->room_arg = arg;
     if (thread_init(thread, chat))
