@@ -193,16 +193,13 @@ static void outbox_compact(struct outbox *outbox)
     block_release(block);
 }
 
-bool outbox_append(struct outbox *outbox, struct block *block, uint32_t offset, uint32_t length, bool push)
+/* Not inlined: outbox_append() would save all the registers that this needs, in each of a burst's calls. */
+__attribute__((noinline)) static bool append_range(struct outbox *outbox, struct block *block, uint32_t offset,
+                                                   uint32_t length, bool push)
 {
-    struct range *last = outbox->count > 0 ? outbox_range(outbox, outbox->count - 1) : NULL;
+    struct range *last;
     bool other_block;
 
-    if (last != NULL && last->block == block && last->offset + last->length == offset && last->push == push) {
-        last->length += length;
-        count_bytes(outbox, last, length, 0);
-        return true;
-    }
     if (ranges_pin_too_much(outbox))
         outbox_compact(outbox);
     other_block = outbox->count == 0 || outbox_range(outbox, outbox->count - 1)->block != block;
@@ -215,6 +212,21 @@ bool outbox_append(struct outbox *outbox, struct block *block, uint32_t offset, 
     block->references++;
     count_bytes(outbox, last, length, 0);
     return true;
+}
+
+/* In a burst the last range goes on, nearly always. */
+bool outbox_append(struct outbox *outbox, struct block *block, uint32_t offset, uint32_t length, bool push)
+{
+    if (outbox->count > 0) {
+        struct range *last = outbox_range(outbox, outbox->count - 1);
+
+        if (last->block == block && last->offset + last->length == offset && last->push == push) {
+            last->length += length;
+            count_bytes(outbox, last, length, 0);
+            return true;
+        }
+    }
+    return append_range(outbox, block, offset, length, push);
 }
 
 /* The pieces from `pieces[0]` on, as one in `scratch`. */

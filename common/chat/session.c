@@ -238,7 +238,8 @@ static void judge_slow_consumer(struct session *session)
 {
     size_t limit = session->hub->options->outbox_limit, pushes = session->outbox.push_bytes;
 
-    if (session->phase != SESSION_OPEN || session->reason == REASON_SLOW_CONSUMER)
+    if ((pushes <= limit && !session->overflowed) || session->phase != SESSION_OPEN ||
+        session->reason == REASON_SLOW_CONSUMER)
         return;
     session->overflowed |= pushes > limit + OUTBOX_OVERSHOOT_BYTES;
     if (!session->outbox.borrowed && (session->overflowed || (session->write_blocked && pushes > limit)))
