@@ -8,10 +8,10 @@
  *
  *                 event_base_loop(): callbacks note ─▶ what was handed over ─▶ the ready list ─▶ hub_turn() ─▶ writes
  *
- *             A short read has emptied the socket, nearly always: 03 knows from the event when it has not, but libevent
- *             reports a reset like an event of any other kind, and of urgent data nothing; and that edge is spent. So
- *             here a short read is believed for SHORT_READ_BELIEVED_MS after the last one, and then asked about. Who talks
- *             is never asked, which saves a system call a message.
+ *             A short read has emptied the socket, nearly always: 03 knows from the event when it has not. libevent tells
+ *             of the peer's end (EV_CLOSED), but reports a reset like an event of any other kind, and of urgent data
+ *             nothing; and that edge is spent. So here a short read is believed for SHORT_READ_BELIEVED_MS after the last
+ *             one, and then asked about. Who talks is never asked, which saves a system call a message.
  *
  * Invariants. I3  readable and session_wants_read(): the connection is in the ready list, until it is read. Writable and
  *                 session_has_output(): it is written before the turn ends.
@@ -44,8 +44,8 @@
 #include "watch.h"
 
 enum {
-    SHORT_READ_BELIEVED_MS = 20, /* long for who talks, and short for who waits to hear that a peer was reset */
-    IOV_MAX_PIECES = 64          /* a write */
+    SHORT_READ_BELIEVED_MS = 100, /* long for who talks, and short for who waits to hear that a peer was reset */
+    IOV_MAX_PIECES = 64           /* a write */
 };
 
 struct connection {
@@ -59,7 +59,8 @@ struct connection {
     bool in_ready;
     bool readable;
     bool writable;
-    bool sent_fin; /* shutdown(SHUT_WR) was called */
+    bool read_until_again; /* the peer's end was signalled: a short read does not say that nothing is left */
+    bool sent_fin;         /* shutdown(SHUT_WR) was called */
 };
 
 struct io_thread {
@@ -121,7 +122,9 @@ static void connection_ready(evutil_socket_t fd, short events, void *arg)
 
     (void)fd;
     owned(connection->thread);
-    if ((events & EV_READ) != 0)
+    if ((events & EV_CLOSED) != 0)
+        connection->read_until_again = true;
+    if ((events & (EV_READ | EV_CLOSED)) != 0)
         connection->readable = true;
     if ((events & EV_WRITE) != 0)
         connection->writable = true;
@@ -183,7 +186,7 @@ static void connection_open(struct io_thread *thread, int fd, const struct socka
         return;
     }
     LIST_INSERT_HEAD(&thread->connections, connection, siblings);
-    connection->event = watch(thread->base, fd, EV_READ | EV_WRITE | EV_ET, connection_ready, connection);
+    connection->event = watch(thread->base, fd, EV_READ | EV_WRITE | EV_CLOSED | EV_ET, connection_ready, connection);
     if (connection->event == NULL)
         connection_close(thread, connection, true);
 }
@@ -213,7 +216,8 @@ static void connection_read(struct io_thread *thread, struct connection *connect
         COUNTER_ADD(hub_counters(thread->hub), read_calls_total, 1);
         length = recv(connection->fd, thread->read_buffer, sizeof thread->read_buffer, 0);
     } while (length < 0 && errno == EINTR);
-    connection->readable = length == (ssize_t)sizeof thread->read_buffer || (length > 0 && thread->draining);
+    connection->readable = length == (ssize_t)sizeof thread->read_buffer ||
+                           (length > 0 && (connection->read_until_again || thread->draining));
     if (length > 0 && !connection->readable)
         believe(thread, connection);
     if (length > 0)
