@@ -134,10 +134,9 @@ static void listener_ready(struct server *server)
     }
     switch (error) {
     case EINTR:
-    case ECONNABORTED:
-        break; /* that one is gone: the next */
-    case EINVAL:
-        break; /* after server_stop() */
+    case ECONNABORTED: /* that one is gone: the next */
+    case EINVAL:       /* after server_stop() */
+        break;
     default:
         listener_pause(server, error, closes); /* EMFILE, ENFILE, ENOMEM and such: the next call would fail, too */
         break;

@@ -111,6 +111,8 @@ static struct bench *bench_new(const struct options *options, size_t members)
 {
     struct bench *bench = calloc(1, sizeof *bench);
 
+    if (bench == NULL)
+        fail("no memory");
     bench->chat = chat_new(options);
     bench->hub = bench->chat != NULL ? hub_new(bench->chat, nobody_sleeps, NULL) : NULL;
     if (bench->hub == NULL || !chat_start(bench->chat))

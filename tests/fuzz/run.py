@@ -49,7 +49,8 @@ class LibFuzzer:
     def command(self, target, seconds, seed):
         new, corpus, found = folders(target)
         return [ROOT / "build/fuzz-clang/fuzz" / target, new, corpus, found, f"-max_total_time={seconds}",
-                f"-max_len={LONGEST_INPUT[target]}", f"-timeout={TIMEOUT_S}", f"-seed={seed}", "-print_final_stats=1",
+                f"-max_len={LONGEST_INPUT[target]}", f"-timeout={TIMEOUT_S}", f"-report_slow_units={TIMEOUT_S}",
+                f"-seed={seed}", "-print_final_stats=1",
                 f"-artifact_prefix={found}/", *dictionary(target, "-dict={}")]
 
     def merge(self, target):
