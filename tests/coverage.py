@@ -1,8 +1,8 @@
 """Which lines of common/ are run by the tests: a table, file by file.
 
 Two figures are kept apart. *Behaviour* is what unit tests, the inputs of fuzzing and the conformance suite reach with
-nothing going wrong in the machine. *Faults* are the lines that only those tests reach which make the disk, the
-memory or a system call fail. So a line for a full disk does not hide in the first figure, nor an untested command behind the second.
+nothing going wrong in the machine. *Faults* are the lines that only those tests reach which make the disk, the memory or
+a system call fail. So a line for a full disk does not hide in the first figure, nor an untested command behind the second.
 
 make coverage builds the programs with counters (build/coverage), runs this, and fails below the bound. A server that is
 killed (SIGKILL) loses its counters; every other one writes them when it exits.
