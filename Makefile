@@ -172,6 +172,7 @@ $(BIN)/chatbench: $(call objects,bench/chatbench.c) $(BENCH_LIBRARY) $(LIBRARY)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $$(pkg-config --libs $(COMMON_LIBRARIES))
 
+$(BUILD)/micro_core: LDFLAGS += -Wl,--wrap=engine_run
 $(MICRO_PROGRAMS) $(CEILINGS): $(BUILD)/%: $(BUILD)/bench/%.o $(BENCH_LIBRARY) $(LIBRARY)
 	$(CC) $(LDFLAGS) -o $@ $^ $$(pkg-config --libs $(COMMON_LIBRARIES))
 
