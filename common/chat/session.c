@@ -388,7 +388,7 @@ int session_output(struct session *session, struct iovec *iov, int iov_max, void
 {
     if (!session_has_output(session))
         return 0;
-    if (session->stall.list == NULL)
+    if (!deadline_entry_waits(&session->stall))
         deadline_list_put(&session->hub->stall, &session->stall, session->hub->now_ms);
     return outbox_pieces(&session->outbox, iov, iov_max, scratch);
 }
