@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import encode_frame, needs, note, rule
+from harness import encode_frame, needs, note, rule, undisturbed
 from harness.clock import Deadline, scaled
 from harness.process import Run
 from harness.server import option_pairs
@@ -472,6 +472,7 @@ def watchers(server, clients):
     return [watched.get(sockets.get(f"socket:[{inode}]")) for inode in clients.values()]
 
 
+@undisturbed("where a pipe is said to be full, the next thread is taken")
 @rule("S-1")
 def test_connections_go_to_the_thread_that_has_the_fewest(program, start_server, connect, leave_out):
     """Two threads; who has gone does not count. The one who stays is the sign that what went before him is done."""
