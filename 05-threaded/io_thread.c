@@ -37,8 +37,7 @@
 #include "watch.h"
 
 enum {
-    RECEIVE_CALLS = 2,  /* a turn and connection: one for what there is, one for EAGAIN */
-    IOV_MAX_PIECES = 64 /* a write */
+    RECEIVE_CALLS = 2 /* a turn and connection: one for what there is, one for EAGAIN */
 };
 
 struct connection {
@@ -218,17 +217,14 @@ static void connection_read(struct io_thread *thread, struct connection *connect
 /* Until nothing waits, or the system takes no more: an outbox has a bound, so this loop has one. */
 static void connection_write(struct io_thread *thread, struct connection *connection)
 {
-    struct iovec iov[IOV_MAX_PIECES];
-    int count;
+    struct slice output;
 
-    while (connection->writable &&
-           (count = session_output(connection->session, iov, IOV_MAX_PIECES, thread->scratch)) > 0) {
-        struct msghdr message = {.msg_iov = iov, .msg_iovlen = (size_t)count};
+    while (connection->writable && (output = session_output(connection->session, thread->scratch)).length > 0) {
         ssize_t length;
 
         do {
             COUNTER_ADD(hub_counters(thread->hub), write_calls_total, 1);
-            length = sendmsg(connection->fd, &message, MSG_NOSIGNAL);
+            length = send(connection->fd, output.bytes, output.length, MSG_NOSIGNAL);
         } while (length < 0 && errno == EINTR);
         if (length < 0 && errno != EAGAIN)
             session_end(connection->session, PEER_GONE, thread->now_ms); /* EPIPE, ECONNRESET, ETIMEDOUT */

@@ -75,18 +75,13 @@ static void nobody_sleeps(void *arg)
 static void turn(struct bench *bench)
 {
     struct session *session;
-    struct iovec iov[8];
-    int count;
+    struct slice output;
 
     hub_turn(bench->hub, clock_monotonic_ms());
     while ((session = hub_next_changed(bench->hub)) != NULL) {
-        while ((count = session_output(session, iov, 8, bench->scratch)) > 0) {
-            size_t bytes = 0;
-
-            for (int i = 0; i < count; i++)
-                bytes += iov[i].iov_len;
-            bench->bytes_out += bytes;
-            session_sent(session, bytes, clock_monotonic_ms());
+        while ((output = session_output(session, bench->scratch)).length > 0) {
+            bench->bytes_out += output.length;
+            session_sent(session, output.length, clock_monotonic_ms());
         }
     }
 }

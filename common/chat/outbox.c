@@ -205,39 +205,46 @@ bool outbox_append(struct outbox *outbox, struct block *block, uint32_t offset, 
     return true;
 }
 
-/* The pieces from `pieces[0]` on, as one in `scratch`. */
-static int gather(struct iovec *pieces, int count, char *scratch)
+/* What is still to be written of the range at `index`. */
+static struct slice rest_of(const struct outbox *outbox, uint32_t index)
+{
+    const struct range *range = outbox_range(outbox, index);
+
+    return (struct slice){range->block->bytes + range->offset + range->sent, range->length - range->sent};
+}
+
+/* Copies into `scratch` as many of the first ranges as fit, whole. Returns how many bytes that are. */
+static size_t gather(struct outbox *outbox, char *scratch)
 {
     size_t length = 0;
 
-    for (int i = 0; i < count; i++) {
-        memcpy(scratch + length, pieces[i].iov_base, pieces[i].iov_len);
-        length += pieces[i].iov_len;
+    for (outbox->borrowed = 0; outbox->borrowed < outbox->count; outbox->borrowed++) {
+        struct slice rest = rest_of(outbox, outbox->borrowed);
+
+        if (rest.length > OUTPUT_GATHER_BYTES - length)
+            break;
+        memcpy(scratch + length, rest.bytes, rest.length);
+        length += rest.length;
     }
-    pieces[0] = (struct iovec){scratch, length};
-    return 1;
+    return length;
 }
 
-int outbox_pieces(struct outbox *outbox, struct iovec *iov, int iov_max, void *scratch)
+struct slice outbox_piece(struct outbox *outbox, char *scratch)
 {
-    size_t total = 0;
-    int count = 0;
+    struct slice piece;
 
     assert(outbox->borrowed == 0);
-    for (uint32_t i = 0; i < outbox->count && count < iov_max && total < OUTPUT_MAX_BYTES; i++) {
-        const struct range *range = outbox_range(outbox, i);
-        size_t length = range->length - range->sent;
-
-        if (length > OUTPUT_MAX_BYTES - total)
-            length = OUTPUT_MAX_BYTES - total;
-        iov[count++] = (struct iovec){range->block->bytes + range->offset + range->sent, length};
-        total += length;
-    }
-    outbox->borrowed = (uint32_t)count;
-    outbox->offered_bytes = total;
-    if (count > 1 && total <= OUTPUT_GATHER_BYTES)
-        return gather(iov, count, scratch);
-    return count;
+    if (outbox->count == 0)
+        return (struct slice){NULL, 0};
+    piece = rest_of(outbox, 0);
+    if (outbox->count > 1 && piece.length + rest_of(outbox, 1).length <= OUTPUT_GATHER_BYTES)
+        piece = (struct slice){scratch, gather(outbox, scratch)};
+    else
+        outbox->borrowed = 1;
+    if (piece.length > OUTPUT_MAX_BYTES)
+        piece.length = OUTPUT_MAX_BYTES;
+    outbox->offered_bytes = piece.length;
+    return piece;
 }
 
 static void drop_first_range(struct outbox *outbox)

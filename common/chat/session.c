@@ -384,13 +384,13 @@ bool session_has_output(const struct session *session)
     return session->outbox.count > 0 && session->phase <= SESSION_FLUSH;
 }
 
-int session_output(struct session *session, struct iovec *iov, int iov_max, void *scratch)
+struct slice session_output(struct session *session, char *scratch)
 {
     if (!session_has_output(session))
-        return 0;
+        return (struct slice){NULL, 0};
     if (!deadline_entry_waits(&session->stall))
         deadline_list_put(&session->hub->stall, &session->stall, session->hub->now_ms);
-    return outbox_pieces(&session->outbox, iov, iov_max, scratch);
+    return outbox_piece(&session->outbox, scratch);
 }
 
 bool session_sent(struct session *session, size_t length, uint64_t now_ms)
