@@ -65,7 +65,14 @@ void block_writer_commit(struct block_writer *writer, size_t length)
 
 void outbox_init(struct outbox *outbox)
 {
-    memset(outbox, 0, sizeof *outbox);
+    *outbox = (struct outbox){.ranges = &outbox->only, .capacity = 1};
+}
+
+static void free_ranges(struct outbox *outbox)
+{
+    if (outbox->ranges != &outbox->only)
+        free(outbox->ranges);
+    outbox_init(outbox);
 }
 
 static struct range *outbox_range(const struct outbox *outbox, uint32_t index)
@@ -77,16 +84,14 @@ static struct range *outbox_range(const struct outbox *outbox, uint32_t index)
 static void outbox_release_memory(struct outbox *outbox)
 {
     assert(outbox->waiting_bytes == 0 && outbox->push_bytes == 0);
-    free(outbox->ranges);
-    outbox_init(outbox);
+    free_ranges(outbox);
 }
 
 void outbox_fini(struct outbox *outbox)
 {
     for (uint32_t i = 0; i < outbox->count; i++)
         block_release(outbox_range(outbox, i)->block);
-    free(outbox->ranges);
-    outbox_init(outbox);
+    free_ranges(outbox);
 }
 
 static void count_bytes(struct outbox *outbox, const struct range *range, size_t added, size_t removed)
@@ -98,20 +103,22 @@ static void count_bytes(struct outbox *outbox, const struct range *range, size_t
 
 static bool reserve_range(struct outbox *outbox)
 {
-    uint32_t capacity = outbox->capacity == 0 ? FIRST_RANGES : 2 * outbox->capacity;
+    bool first = outbox->ranges == &outbox->only;
+    uint32_t capacity = first ? FIRST_RANGES : 2 * outbox->capacity;
     struct range *ranges;
 
     if (outbox->first + outbox->count < outbox->capacity)
         return true;
     if (outbox->first > outbox->count) {
-        assert(outbox->ranges != NULL); /* there were some before the first */
         memmove(outbox->ranges, outbox_range(outbox, 0), outbox->count * sizeof *outbox->ranges);
         outbox->first = 0;
         return true;
     }
-    ranges = realloc(outbox->ranges, capacity * sizeof *ranges);
+    ranges = realloc(first ? NULL : outbox->ranges, capacity * sizeof *ranges);
     if (ranges == NULL)
         return false;
+    if (first)
+        *ranges = outbox->only;
     outbox->ranges = ranges;
     outbox->capacity = capacity;
     return true;

@@ -14,7 +14,7 @@
  * Invariants. I1  a range begins at the beginning of a frame; only `sent` moves, and only in the first range.
  *             I2  `waiting_bytes` is the sum over all ranges of length - sent; `push_bytes` of those that are pushes (a `bye` is one).
  *             I3  what outbox_piece() gave stays in place until outbox_sent(): the first `borrowed` ranges are not moved.
- *             I4  an outbox with nothing in it owns no memory.
+ *             I4  an outbox with nothing in it, or one range, owns no memory beside itself.
  * Bound.      Pushes: the outbox limit (L-3); replies: what L-4 lets the session take up. Both are the session's to
  *             keep; here an allocation may fail, which ends the session.
  * Threads.    The hub's owner. In 01 a writer reads the bytes of ranges without the mutex: bytes of a block that a
@@ -64,7 +64,8 @@ struct range {
 };
 
 struct outbox {
-    struct range *ranges; /* I4; the live ones are first to first + count */
+    struct range *ranges; /* `only`, or on the heap (I4); the live ones are first to first + count */
+    struct range only;    /* mostly there is no other: a burst is one range */
     uint32_t first;
     uint32_t count;
     uint32_t capacity;
@@ -75,6 +76,7 @@ struct outbox {
     size_t push_bytes;
 };
 
+/* An outbox must not be moved: it may point into itself. */
 void outbox_init(struct outbox *outbox);
 void outbox_fini(struct outbox *outbox);
 

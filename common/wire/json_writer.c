@@ -99,14 +99,20 @@ void json_key_string(struct buffer *out, struct slice key, struct slice value)
 
 void json_key_integer(struct buffer *out, struct slice key, int64_t value)
 {
+    static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
+                                "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
+                                "8081828384858687888990919293949596979899";
     char digits[20]; /* -9223372036854775808 */
     size_t first = sizeof(digits);
     uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
 
-    do {
-        digits[--first] = (char)('0' + rest % 10);
-        rest /= 10;
-    } while (rest > 0);
+    /* Two digits a division: times and ids are half of what a message writes. */
+    for (; rest >= 10; rest /= 100) {
+        first -= 2;
+        memcpy(digits + first, pairs + 2 * (rest % 100), 2);
+    }
+    if (rest > 0 || first == sizeof(digits))
+        digits[--first] = (char)('0' + rest);
     if (value < 0)
         digits[--first] = '-';
 
