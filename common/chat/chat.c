@@ -59,22 +59,24 @@ static void signal_thread(struct chat *chat)
     pthread_mutex_unlock(&chat->run_mutex);
 }
 
-/* Some hub has to run the engine, in hub_turn(). */
-static void wake_a_hub(struct chat *chat)
+/* It has to run the engine, in hub_turn(). */
+static void wake_hub(struct chat *chat, unsigned hub)
 {
-    chat->inboxes.inboxes[0]->wake(chat->inboxes.inboxes[0]->wake_arg);
+    struct inbox *inbox = chat->inboxes.inboxes[hub];
+
+    inbox->wake(inbox->wake_arg);
 }
 
 /* A worker has queued a result (I2). It does not run the engine itself: it is nice(2), and a hub that waits for the mutex
- * would wait for whoever the system prefers to the worker. */
-static void result_queued(void *arg)
+ * would wait for whoever the system prefers to the worker. A hub that has ended leaves the result to chat_stop(). */
+static void result_queued(void *arg, unsigned hub)
 {
     struct chat *chat = arg;
 
     if (chat->threaded)
         signal_thread(chat);
     else
-        wake_a_hub(chat);
+        wake_hub(chat, hub);
 }
 
 void chat_submit(struct chat *chat, struct engine_batch *batch)
@@ -84,7 +86,7 @@ void chat_submit(struct chat *chat, struct engine_batch *batch)
     if (chat->threaded && was_empty) /* the thread sleeps on an empty queue only */
         signal_thread(chat);
     if (!chat->threaded && run_here(chat))
-        wake_a_hub(chat);
+        wake_hub(chat, 0); /* any: one has to look again */
 }
 
 bool chat_go_on(struct chat *chat)
@@ -186,6 +188,8 @@ void chat_stop(struct chat *chat)
 {
     /* Passwords first: their results are requests to the engine. */
     workers_stop(chat->workers);
+    if (!chat->threaded)
+        (void)run_here(chat);
     if (chat->thread_started) {
         pthread_mutex_lock(&chat->run_mutex);
         chat->stop = true;
