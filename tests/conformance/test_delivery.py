@@ -147,6 +147,8 @@ def test_no_message_after_one_is_put_out(users, online, group, end):
     """In one piece: ten messages, the end, and one that comes too late or is not for bob any more."""
     alice, bob = users(2)
     bob_two = online(user=bob.user)
+    for _ in range(3):
+        online(user=alice.user)         # on whichever thread bob is, a member stays
     room = group(alice, bob)
     bob_two.barrier()
     chat = ("group_chat", {"group": room, "text": "hi"})

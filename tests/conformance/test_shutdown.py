@@ -22,6 +22,7 @@ pytestmark = needs("limits")
 STOP_S = 5              # L-7, steps 1 to 4
 SLACK_S = 2             # for the end of the process, on a busy machine
 PING = encode_frame("ping", b"", 1)
+CROWD = 100             # more than a poller tells of at once
 PAGES = 40              # of 230 KB: more than any system takes for a peer that does not read
 
 either_signal = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
@@ -130,18 +131,19 @@ def test_no_presence_is_sent_for_it(start_server, users, friends):
 @either_signal
 def test_what_has_come_is_answered(start_server, connect, number):
     """None of it had been read when the signal came, and all of it stood in the sockets. On one it is 100 KB, so that
-    a server has to read again until it is empty."""
+    a server has to read again until it is empty; and they are so many that it may hear of the signal before it has read
+    of each."""
     server = start_server()
-    few, many = connect(server), connect(server)
-    few.ok("ping")
-    many.ok("ping")
+    crowd = [connect(server) for _ in range(CROWD)]
+    for client in crowd:
+        client.ok("ping")
     with asleep(server):
-        few_seqs = few.send_many([("ping", {})] * 20)
-        many_seqs = many.send_many([("ping", {"padding": "x" * 1000})] * 100)
-        eventually(lambda: not_arrived(many), lambda count: count == 0)
+        seqs = {client: client.send_many([("ping", {"padding": "x" * 1000})] * (100 if client is crowd[0] else 20))
+                for client in crowd}
+        eventually(lambda: sum(map(not_arrived, crowd)), lambda count: count == 0)
         server.signal(number)
-    for client, seqs in ((few, few_seqs), (many, many_seqs)):
-        for seq in seqs:
+    for client in crowd:
+        for seq in seqs[client]:
             client.must(client.reply(seq), "success")
         client.expect_bye("shutdown")
         client.close()
