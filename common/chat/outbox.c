@@ -114,6 +114,7 @@ static bool reserve_range(struct outbox *outbox)
         outbox->first = 0;
         return true;
     }
+    assert(capacity > 0);
     ranges = realloc(first ? NULL : outbox->ranges, capacity * sizeof *ranges);
     if (ranges == NULL)
         return false;
