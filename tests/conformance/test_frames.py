@@ -405,6 +405,24 @@ def test_the_bye_arrives_although_bytes_are_still_unread(connect, rest):
     client.expect_bye("protocol_error", "bad_flags")
 
 
+@rule("F-4", "M-4")
+@needs("groups")
+def test_nothing_follows_the_bye(start_server, users, group):
+    """Messages to alice come just before her fault, at the same moment for the server: what it has not sent before the
+    bye is not for her any more."""
+    server = start_server("--store", "memory")
+    alice, bob = users(2, server)
+    room = group(alice, bob)
+    with asleep(server):
+        bob.send_many([("private_chat", {"user_to": alice.user.name, "text": "hi"}),
+                       ("group_chat", {"group": room, "text": "hi"})] * 5)
+        alice.send_raw(b"\xc4\xa7\x01\x01")
+    alice.take_until(lambda: alice.pushes and alice.pushes[-1].name == "bye", "bye")
+    while len(alice.pushes) > 1:
+        alice.pushes.popleft()
+    alice.expect_bye("protocol_error", "bad_flags")
+
+
 @rule("F-4")
 def test_a_fault_of_one_does_not_touch_another(connect):
     one, other = connect(), connect()
