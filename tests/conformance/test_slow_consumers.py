@@ -194,6 +194,33 @@ def test_a_slow_consumer_delays_nobody(scene):
     assert max(s.slowest, now() - asked) < scaled(DELAY_S)
 
 
+@rule("L-3", "A-10")
+@needs("groups")
+def test_no_reply_follows_the_bye_of_a_slow_consumer(start_server, online, group, connect, name, leave_out):
+    """bob has asked for an account, and has become a slow consumer by the time it is made."""
+    s = Scene(start_server("--outbox-limit", SMALL_LIMIT, "--store", "memory", "--password-cost", "interactive"), online,
+              group)
+
+    def ask_for_account(client):
+        client.send("register", user=name(), passwd="a password")
+
+    began = now()
+    ask_for_account(s.alice)
+    s.alice.reply()
+    count = min(int(0.8 / (now() - began)) * os.cpu_count(), 100)      # so many of them take longer than what comes now
+    others = [connect(s.server) for _ in range(count + 1)]
+    for client in (*others[:-1], s.bob, others[-1]):
+        ask_for_account(client)
+    s.write_until_bob_is_closed()
+    for other in others:
+        other.reply()
+    s.alice.ok("ping")
+    if now() - s.before_last > scaled(4):
+        leave_out("this machine is too slow for that")
+    drop_pushes_before_bye(s.bob)
+    s.bob.expect_bye("slow_consumer")
+
+
 @rule("L-3", "P-4")
 @needs("groups", "friends")
 def test_a_slow_consumer_is_no_session_any_more(scene, friends):
