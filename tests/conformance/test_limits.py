@@ -461,6 +461,23 @@ def test_slow_requests_before_a_half_close_are_answered(start_server, connect, n
     client.expect_closed()
 
 
+@rule("L-8", "S-7")
+@needs("accounts")
+def test_one_whose_fin_has_come_is_closed_at_once(start_server, connect, online):
+    """The server waits 2 s for the end of a peer that stays after a bye (L-9); one that has ended before is gone long
+    before that other one, which came first."""
+    server = start_server()
+    alice, stays = online("alice", server), connect(server)
+    stays.send_raw(b"\0")
+    stays.take_until(lambda: stays.pushes, "bye")
+    ended = [connect(server) for _ in range(3)]
+    for client in ended:
+        client.half_close()
+        client.expect_closed()
+    eventually(lambda: alice.ok("stats")["connections"], lambda count: count <= 2)
+    assert alice.ok("stats")["connections"] == 2, "the server has waited as long for those whose FIN it had"
+
+
 @rule("L-8", "L-4")
 @needs("history")
 def test_a_half_close_behind_more_replies_than_fit(start_server, online):
