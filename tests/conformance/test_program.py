@@ -15,6 +15,7 @@ from harness import encode_frame, needs, note, rule, undisturbed
 from harness.clock import Deadline, scaled
 from harness.process import Run
 from harness.server import option_pairs
+from harness.together import in_one_piece
 
 GOOD_OPTIONS = [
     ("--host", "127.0.0.1"), ("--host", "127.0.0.2"), ("--store", "sqlite"), ("--store", "memory"),
@@ -147,6 +148,20 @@ def test_memory_touches_no_directory(program, leave_out):
     with run(program, "--store", "memory", "--data", "somewhere") as started:
         assert started.first_line, str(started)
         assert os.listdir(started.directory) == []
+
+
+@rule("S-1", "M-6", "M-8")
+@needs("history")
+def test_memory_keeps_the_newest_10000_messages(start_server, online):
+    """Notes to oneself, each with an id: of the oldest ones history has none, and their ids are free."""
+    alice = online("alice", start_server("--store", "memory"))
+    note_with = {"user_to": alice.user.name, "text": "hi"}
+    for first in range(1, 10_051, 150):
+        in_one_piece(alice, [("private_chat", {**note_with, "id": f"n-{n}"}) for n in range(first, first + 150)])
+    oldest = alice.ok("history", user=alice.user.name, after=0, limit=1)["messages"][0]["msg_id"]
+    assert oldest == 10_050 - 10_000 + 1
+    assert alice.ok("private_chat", id=f"n-{oldest}", **note_with)["msg_id"] == oldest
+    assert alice.ok("private_chat", id=f"n-{oldest - 1}", **note_with)["msg_id"] == 10_051
 
 
 @rule("S-1")
@@ -576,6 +591,18 @@ def test_requests_total_counts_what_gets_a_reply(counting, connect):
     moved = change()
     assert moved["requests_total"] == 5 + 1         # and one stats
     assert moved["protocol_errors_total"] == 1
+
+
+@rule("S-7", "L-5")
+@COUNTED
+def test_requests_total_counts_those_over_the_rate(start_server, online, connect):
+    """Each of them gets a reply."""
+    server = start_server("--rate-limit", "5")
+    observer, other = online("observer", server), connect(server)
+    before = observer.ok("stats")["requests_total"]
+    results = {other.reply(seq).result for seq in other.send_many([("ping", {})] * 30)}
+    assert results == {"success", "rate_limited"}
+    assert observer.ok("stats")["requests_total"] == before + 30 + 1
 
 
 @rule("S-7", "F-4")
