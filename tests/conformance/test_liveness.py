@@ -418,6 +418,20 @@ def test_after_a_login_that_was_refused_late_the_timeout_comes(busy_hashing, con
     within(began, bye.at, 0.3, slack=reply.at - began + SLACK_S)
 
 
+@rule("L-2", "A-6")
+@needs("accounts")
+@undisturbed("many have to connect within the login timeout")
+def test_a_login_that_was_late_does_not_shorten_the_next_timeout(busy_hashing, connect):
+    """It was checked beyond the timeout, and was right. The time after the logout is a new one."""
+    server, alice, occupy = busy_hashing
+    client = connect(server)
+    occupy()
+    client.login(alice)
+    began = now()
+    client.ok("logout")
+    within(began, client.expect_bye("login_timeout").at, 0.3)
+
+
 # --- F-6, more of it (test_frames.py has the usual cases)
 
 @rule("F-6")
