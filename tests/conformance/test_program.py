@@ -649,6 +649,13 @@ def test_messages_and_deliveries(counting, users, online, group, name):
         receiver.barrier()
     moved = change()
     assert (moved["messages_total"], moved["deliveries_total"]) == (1, 3)
+    bob.ok("typing", group=room)
+    bob.ok("read", group=room, msg_id=1)
+    bob.ok("group_leave", group=room)
+    for receiver in receivers:
+        receiver.barrier()
+    moved = change()
+    assert (moved["messages_total"], moved["deliveries_total"]) == (0, 0)
 
 
 @rule("S-7")
