@@ -134,6 +134,18 @@ def test_no_password_in_the_data_directory(start_server, connect, name, ended):
 
 
 @rule("A-10")
+@needs("durable")
+def test_the_data_is_the_owner_s_alone(program, start_server, user, leave_out):
+    """Hashes are for nobody else: no file of the data directory may be opened by another user of the machine."""
+    if not program.strict:
+        leave_out("how a server keeps its data from others is its own affair")
+    server = start_server()
+    user("alice", server)
+    modes = {path.name: path.stat().st_mode & 0o077 for path in server.data.rglob("*")}
+    assert modes and not any(modes.values()), modes
+
+
+@rule("A-10")
 def test_no_password_and_no_hash_in_the_log_nor_in_a_reply(start_server, connect, name):
     """Also with everything logged that can be."""
     server = start_server("--log-level", "debug")
