@@ -190,6 +190,35 @@ def test_rate_limit_0_is_none(server, connect, leave_out):
         client.must(client.reply(seq), "success")
 
 
+@rule("S-1", "S-2")
+def test_the_log_level(program, start_server, connect, leave_out):
+    """The same life, logged at each level: the lower ones have all that the higher ones have, and more."""
+    if not program.strict:
+        leave_out("what is worth a line of the log is each server's own affair")
+
+    def lines(level):
+        server = start_server("--log-level", level)
+        with connect(server) as client:
+            client.ok("ping")
+        server.stop()
+        return server.lines_seen
+
+    error, warn, info, debug = map(lines, ("error", "warn", "info", "debug"))
+    assert 0 == error <= warn < info < debug, (error, warn, info, debug)
+
+
+@rule("S-2")
+def test_a_line_of_the_log_is_one_line(program, leave_out):
+    """Whatever is in a name that it tells."""
+    if not program.strict:
+        leave_out("which names a server tells is its own affair")
+    with run(program, "--data", "no/such/directory\nof mine\x1b[2J") as started:
+        must_refuse(started, 1)
+        said = started.errors
+    assert all("such" in line for line in said.splitlines() if "of mine" in line), said
+    assert "\x1b" not in said
+
+
 @rule("S-1")
 @needs("limits")
 def test_the_soft_descriptor_limit_is_raised(start_server, connect):
