@@ -432,6 +432,25 @@ def test_a_login_that_was_late_does_not_shorten_the_next_timeout(busy_hashing, c
     within(began, client.expect_bye("login_timeout").at, 0.3)
 
 
+@rule("L-2", "A-6", "L-4")
+@needs("accounts")
+@undisturbed("many have to connect within the login timeout")
+def test_no_login_timeout_while_what_came_with_the_logout_waits(busy_hashing, connect, name, leave_out):
+    """Behind the logout an account is made, and behind that nothing is taken up: a time in which the server does not
+    read, and which does not count. It is longer than the timeout."""
+    server, alice, occupy = busy_hashing
+    client = connect(server)
+    client.login(alice)
+    occupy()
+    began = now()
+    client.send_many([("logout", {}), ("register", {"user": name(), "passwd": "a password"}), ("ping", {})])
+    for _ in range(3):
+        client.must(client.reply(), "success")
+    if now() - began < 0.3:
+        leave_out("passwords are hashed so quickly here that this cannot be seen")
+    client.expect_bye("login_timeout")
+
+
 # --- F-6, more of it (test_frames.py has the usual cases)
 
 @rule("F-6")
