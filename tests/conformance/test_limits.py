@@ -380,6 +380,30 @@ def test_it_accepts_again_when_a_descriptor_is_free(start_server, connect, onlin
 
 @rule("L-6")
 @needs("accounts")
+def test_it_accepts_again_as_soon_as_a_descriptor_is_free(start_server, connect, online):
+    """One goes, the next one comes in, seven times: most of those that waited are taken in at once, and not when the
+    server looks again by the clock."""
+    server = start_server("--store", "memory")
+    alice = online("alice", server)
+    leave_descriptors(server, 1)
+    inside = connect(server)
+    inside.ok("ping")
+    waits = []
+    for _ in range(7):
+        waiting = connect(server)
+        waiting.send("ping")
+        for _ in range(5):
+            alice.ok("ping")
+        inside.close()
+        closed = now()
+        waiting.must(waiting.reply(), "success")
+        waits.append(now() - closed)
+        inside = waiting
+    assert sorted(waits)[3] < 0.4, f"{sorted(waits)[3]:.2f} s between a close and the next one's reply"
+
+
+@rule("L-6")
+@needs("accounts")
 def test_it_accepts_again_when_the_limit_is_raised(start_server, connect, online):
     """No connection of its own ends then: it has to look by itself."""
     server = start_server("--store", "memory")
