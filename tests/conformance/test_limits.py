@@ -13,7 +13,8 @@ import pytest
 
 from harness import User, encode_frame, needs, rule, undisturbed
 from harness.clock import Deadline, scaled
-from harness.measure import (SLACK_S, asleep, cpu_seconds, descriptors, eventually, leave_descriptors, let_pass)
+from harness.measure import (SLACK_S, asleep, cpu_seconds, descriptors, eventually, has_own_memory, leave_descriptors,
+                             let_pass, resident_bytes, without_quarantine)
 from harness.preload import replaced
 from harness.process import Run
 
@@ -613,6 +614,23 @@ def test_a_storm_of_resets_leaves_nothing(start_server, online, user, name, what
     storm(server, 300, data)
     eventually(lambda: held(server, alice), lambda counts: counts == before)
     online(user=bob, server=server).ok("ping")
+
+
+@rule("L-8")
+@needs("accounts")
+@undisturbed("memory is measured")
+def test_connections_that_have_gone_leave_no_memory(start_server, online, leave_out):
+    """2000 of them, one after the other; the first 500 may have made the server what it is."""
+    server = start_server("--store", "memory", env=without_quarantine())
+    if has_own_memory(server):
+        leave_out("ThreadSanitizer's own memory grows with every page that was ever used")
+    alice = online("alice", server)
+    for count in (500, 2000):
+        before = resident_bytes(server)
+        storm(server, count, PING)
+        alone(server, alice)
+    grown = resident_bytes(server) - before
+    assert grown < 8 << 20, f"{grown >> 10} KiB more after 2000 connections"
 
 
 @rule("L-8", "A-5", "M-4")

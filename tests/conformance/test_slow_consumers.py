@@ -8,13 +8,13 @@ outbox limit with it.
 import os
 import select
 import time
-from pathlib import Path
 
 import pytest
 
 from harness import needs, rule, undisturbed
 from harness.clock import scaled
-from harness.measure import SLACK_S, asleep, ended_by_itself, eventually, let_pass, reset_or_none, resident_bytes, within
+from harness.measure import (SLACK_S, asleep, ended_by_itself, eventually, has_own_memory, let_pass, reset_or_none,
+                             resident_bytes, within, without_quarantine)
 
 pytestmark = [needs("limits", "messages")]
 
@@ -285,18 +285,13 @@ def test_replies_that_wait_make_no_slow_consumer(start_server, online):
     assert [push["msg_id"] for push in bob.barrier()] == [1, 2, 3, 4, 5, 6]
 
 
-def without_quarantine():
-    """AddressSanitizer keeps what is freed, up to 256 MiB: where memory is measured, nearly nothing of it."""
-    return {"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=1"}
-
-
 @rule("L-3")
 @needs("history")
 def test_little_that_waits_among_much_for_others_keeps_little_memory(start_server, online, leave_out):
     """A few bytes for bob, who takes nothing, then much for alice, again and again. Where what is sent to several is
     kept in one place, the few bytes must not keep all of it."""
     server = start_server("--store", "memory", env=without_quarantine())
-    if "libtsan" in Path(f"/proc/{server.pid}/maps").read_text():
+    if has_own_memory(server):
         leave_out("ThreadSanitizer's own memory grows with every page that was ever used")
     alice, carol, bob = online("alice", server), online("carol", server), online("bob", server, receive_buffer=4096)
     fill_pages(alice)
