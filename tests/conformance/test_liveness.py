@@ -69,6 +69,17 @@ def test_heartbeats_of_a_silent_session(beating, online, user):
 
 @rule("L-1")
 @needs("accounts")
+def test_heartbeats_keep_the_interval(beating, online):
+    """Half of them at least come a quarter of the interval late at most. (A machine that is busy for a moment delays
+    one, and the next ones are an interval behind it.)"""
+    client = online("alice", beating)
+    moments = [next_heartbeat(client).at for _ in range(8)]
+    gaps = sorted(later - earlier for earlier, later in zip(moments, moments[1:]))
+    assert gaps[3] < 1.25 * HEARTBEAT_S, gaps
+
+
+@rule("L-1")
+@needs("accounts")
 def test_a_reply_puts_the_heartbeat_off(beating, online):
     """A client that pings all the time gets none; were one to come, it would be an interval after the last ping."""
     asked = [(0, now())]
