@@ -21,6 +21,7 @@ from harness.process import Run
 pytestmark = needs("limits")
 
 PING = encode_frame("ping", b"", 1)
+LONG_PING = encode_frame("ping", {"padding": "x" * 1000}, 1)
 LINGER_S = 2                # L-9
 HASHES = min(4 * os.cpu_count(), 200)       # more than the workers do at once, whoever they are
 DELAY_S = 0.5               # what others may notice of slow work, on a busy machine
@@ -489,18 +490,25 @@ def test_slow_requests_before_a_half_close_are_answered(start_server, connect, n
 @rule("L-8", "S-7")
 @needs("accounts")
 def test_one_whose_fin_has_come_is_closed_at_once(start_server, connect, online):
-    """The server waits 2 s for the end of a peer that stays after a bye (L-9); one that has ended before is gone long
-    before that other one, which came first."""
+    """The server waits 2 s for the end of a peer that stays after a bye (L-9). One that has ended before is gone long
+    before that other one, which came first. (Three times, for on a busy machine 2 s are soon over.)"""
     server = start_server()
-    alice, stays = online("alice", server), connect(server)
-    stays.send_raw(b"\0")
-    stays.take_until(lambda: stays.pushes, "bye")
-    ended = [connect(server) for _ in range(3)]
-    for client in ended:
-        client.half_close()
-        client.expect_closed()
-    eventually(lambda: alice.ok("stats")["connections"], lambda count: count <= 2)
-    assert alice.ok("stats")["connections"] == 2, "the server has waited as long for those whose FIN it had"
+    alice = online("alice", server)
+
+    def left_before():
+        stays, *ended = [connect(server) for _ in range(4)]
+        stays.send_raw(b"\0")
+        stays.take_until(lambda: stays.pushes, "bye")
+        for client in ended:
+            client.half_close()
+            client.expect_closed()
+        eventually(lambda: alice.ok("stats")["connections"], lambda count: count <= 2)
+        count = alice.ok("stats")["connections"]
+        stays.close()
+        alone(server, alice)
+        return count == 2
+
+    assert any(left_before() for _ in range(3)), "the server waits as long for those whose FIN it has"
 
 
 @rule("L-8", "L-4")
@@ -620,17 +628,18 @@ def test_a_storm_of_resets_leaves_nothing(start_server, online, user, name, what
 @needs("accounts")
 @undisturbed("memory is measured")
 def test_connections_that_have_gone_leave_no_memory(start_server, online, leave_out):
-    """2000 of them, one after the other; the first 500 may have made the server what it is."""
+    """6000 of them, one after the other, each in the middle of a frame; 1000 before them have made the server what it
+    is."""
     server = start_server("--store", "memory", env=without_quarantine())
     if has_own_memory(server):
         leave_out("ThreadSanitizer's own memory grows with every page that was ever used")
     alice = online("alice", server)
-    for count in (500, 2000):
+    for count in (1000, 6000):
         before = resident_bytes(server)
-        storm(server, count, PING)
+        storm(server, count, PING + LONG_PING[:-1])
         alone(server, alice)
     grown = resident_bytes(server) - before
-    assert grown < 8 << 20, f"{grown >> 10} KiB more after 2000 connections"
+    assert grown < 2 << 20, f"{grown >> 10} KiB more after 6000 connections"
 
 
 @rule("L-8", "A-5", "M-4")
