@@ -263,11 +263,15 @@ def test_an_account_that_was_being_made_is_kept(start_server, connect, user, nam
 
 # --- Peers that do not read
 
-def ask_for_pages(client):
-    """More replies than the system takes, to one who does not read them."""
+def write_a_page(client):
+    """Notes to oneself."""
     text = {"user_to": client.user.name, "text": "y" * 2300}
     for seq in client.send_many([("private_chat", text)] * 100):
         client.must(client.reply(seq), "success")
+
+
+def ask_for_pages(client):
+    """More replies than the system takes, to one who does not read them."""
     client.stop_reading()
     client.send_many([("history", {"user": client.user.name, "limit": 100})] * PAGES)
 
@@ -278,6 +282,7 @@ def test_a_peer_that_never_reads_does_not_keep_it(start_server, online):
     """It ends in time, with status 0; the others have got their byes, and nobody is accepted in between."""
     server = start_server("--store", "memory")
     alice, bob = online("alice", server), online("bob", server, receive_buffer=4096)
+    write_a_page(bob)
     ask_for_pages(bob)
     alice.ok("ping")
     server.signal(signal.SIGTERM)
@@ -308,8 +313,29 @@ def test_a_peer_that_reads_on_gets_all_replies_and_the_bye(start_server, online)
     """What it had asked for before the signal was held back until it read (L-4)."""
     server = start_server("--store", "memory")
     bob = online("bob", server)
+    write_a_page(bob)
     ask_for_pages(bob)
     with asleep(server):
+        server.signal(signal.SIGTERM)
+    let_pass(0.2)
+    bob.resume_reading()
+    for _ in range(PAGES):
+        assert len(bob.must(bob.reply(), "success")["messages"]) == 100
+    bob.expect_bye("shutdown")
+    bob.close()
+    ends(server)
+
+
+@rule("L-7", "L-4")
+@needs("history")
+def test_what_was_held_back_is_answered(start_server, online):
+    """The requests stood in the socket when the signal came, and are all read at once. Then they are held back, for
+    their replies are larger than the outbox limit (L-4)."""
+    server = start_server("--store", "memory", "--outbox-limit", "65536")
+    bob = online("bob", server, receive_buffer=4096)
+    write_a_page(bob)
+    with asleep(server):
+        ask_for_pages(bob)
         server.signal(signal.SIGTERM)
     let_pass(0.2)
     bob.resume_reading()
@@ -329,6 +355,7 @@ def test_a_second_signal_ends_it_at_once(start_server, connect, online, second):
     """The first one is in effect when the port is closed; it would wait for bob some seconds longer."""
     server = start_server("--store", "memory")
     bob = online("bob", server, receive_buffer=4096)
+    write_a_page(bob)
     ask_for_pages(bob)
     server.signal(signal.SIGTERM)
     began = now()
