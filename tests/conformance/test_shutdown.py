@@ -63,6 +63,23 @@ def test_without_connections_it_ends_at_once(start_server, number):
     ends(server, 2)
 
 
+@rule("L-7")
+def test_where_nothing_is_under_way_nothing_is_waited_for(start_server, connect, online):
+    """The bye comes at once, to each of ten, whichever thread of the server they have, and whichever of these is done
+    last: so there are five stops."""
+    for _ in range(5):
+        server = start_server()
+        clients = [connect(server) for _ in range(8)] + [online("alice", server), online("bob", server)]
+        for client in clients:
+            client.ok("ping")
+        began = now()
+        server.signal(signal.SIGTERM)
+        for client in clients:
+            assert client.expect_bye("shutdown").at - began < 2
+            client.close()
+        ends(server)
+
+
 @rule("L-7", "F-1")
 def test_text_gets_no_bye(start_server, connect):
     """A frame would mean nothing to who speaks HTTP."""

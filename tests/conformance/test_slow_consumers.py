@@ -407,6 +407,29 @@ def test_a_large_reply_is_no_obstacle_by_itself(start_server, online):
         alice.must(alice.request(page[0], **page[1]), "success")
 
 
+@rule("L-4")
+def test_what_came_with_the_pushes_is_answered(start_server, online):
+    """320 KB of messages to bob, and a ping of his behind them, all at the same moment. While more than half of the
+    outbox limit waits he is not read from; but a server may have read the ping when it comes to that."""
+    server = start_server("--outbox-limit", "400000", "--store", "memory")
+    bob, *others = [online(f"user{number}", server) for number in range(111)]
+    for _ in range(3):          # a library may have to learn first how many can come at one moment
+        with asleep(server):
+            for other in others:
+                other.send("ping")
+        for other in others:
+            other.must(other.reply(), "success")
+    others = others[:80]
+    with asleep(server):
+        for other in others:
+            other.send("private_chat", user_to=bob.user.name, text="x" * 3900)
+        seq = bob.send("ping")
+    bob.must(bob.reply(seq), "success")
+    for other in others:
+        other.must(other.reply(), "success")
+    assert len(bob.barrier()) == len(others)
+
+
 # --- L-4 and timeouts: the time in which the server does not read does not count (F-6)
 
 @pytest.fixture
