@@ -74,7 +74,7 @@ bool client_interrupt(struct connection *connection)
     return connection->in_recv;
 }
 
-/* ---- the writer. Those that are coming to the mutex, from sendmsg(2) or from their wait, are counted (I5) ---- */
+/* ---- the writer. Those that are coming to the mutex, from send(2) or from their wait, are counted (I5) ---- */
 
 void writer_lock(struct server *server)
 {

@@ -8,7 +8,7 @@
  *
  *      acceptor   accept ──▶ lock: connection_open, turn ──▶ accept …
  *      reader     recv ──▶ lock: session_receive, turn ──▶ recv …                      one a client
- *      writer     wait for output ──▶ sendmsg ──▶ lock: session_sent, turn …           one a client
+ *      writer     wait for output ──▶ send ──▶ lock: session_sent, turn …              one a client
  *      main       wait for a signal, or a deadline ──▶ lock: close who is finished, turn …
  *
  * Invariants. See server.h. All but start and end is called with the mutex.
@@ -35,7 +35,6 @@
 #include "thread_limit.h"
 
 enum {
-    IOV_MAX_PIECES = 64,          /* a write */
     ACCEPT_PAUSE_MS = 1000,       /* without a free descriptor; a close ends it earlier */
     INTERRUPT_AGAIN_MS = 10,      /* see client_interrupt() */
     SEND_TIMEOUT_US = 100 * 1000, /* see let_calls_block() */
@@ -134,10 +133,9 @@ static void listener_ready(struct server *server)
     }
     switch (error) {
     case EINTR:
-    case ECONNABORTED:
-        break; /* that one is gone: the next */
-    case EINVAL:
-        break; /* after server_stop() */
+    case ECONNABORTED: /* that one is gone: the next */
+    case EINVAL:       /* after server_stop() */
+        break;
     default:
         listener_pause(server, error, closes); /* EMFILE, ENFILE, ENOMEM and such: the next call would fail, too */
         break;
@@ -188,17 +186,13 @@ void connection_read(struct connection *connection, char *buffer)
 void connection_write(struct connection *connection, char *scratch)
 {
     struct server *server = connection->server;
-    struct iovec iov[IOV_MAX_PIECES];
-    int count = session_output(connection->session, iov, IOV_MAX_PIECES, scratch);
-    struct msghdr message = {.msg_iov = iov, .msg_iovlen = (size_t)count};
+    struct slice output = session_output(connection->session, scratch);
     ssize_t length;
     int error;
 
     server_turn(server);
     pthread_mutex_unlock(&server->mutex);
-    /* One piece, as nearly always: the kernel need not copy a list of them first. */
-    length = count == 1 ? send(connection->fd, iov[0].iov_base, iov[0].iov_len, MSG_NOSIGNAL)
-                        : sendmsg(connection->fd, &message, MSG_NOSIGNAL);
+    length = send(connection->fd, output.bytes, output.length, MSG_NOSIGNAL);
     error = errno;
     COUNTER_ADD(hub_counters(server->hub), write_calls_total, 1);
     writer_lock(server);

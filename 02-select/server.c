@@ -41,7 +41,6 @@
 
 enum {
     ACCEPTS_MAX = 64,        /* a turn, so that a storm of connections does not keep those there are waiting */
-    IOV_MAX_PIECES = 64,     /* a write */
     ACCEPT_PAUSE_MS = 1000,  /* without a free descriptor; a close ends it earlier */
     DESCRIPTORS_BESIDES = 16 /* standard streams, listener, two pipes, store */
 };
@@ -203,19 +202,14 @@ static void connection_read(struct server *server, struct connection *connection
 /* Until nothing waits, or the system takes no more: an outbox has a bound, so this loop has one. */
 static void connection_write(struct server *server, struct connection *connection)
 {
-    struct iovec iov[IOV_MAX_PIECES];
-    int count;
+    struct slice output;
 
-    while (connection->writable &&
-           (count = session_output(connection->session, iov, IOV_MAX_PIECES, server->scratch)) > 0) {
-        struct msghdr message = {.msg_iov = iov, .msg_iovlen = (size_t)count};
+    while (connection->writable && (output = session_output(connection->session, server->scratch)).length > 0) {
         ssize_t length;
 
         do {
             COUNTER_ADD(hub_counters(server->hub), write_calls_total, 1);
-            /* One piece, as nearly always: the kernel need not copy a list of them first. */
-            length = count == 1 ? send(connection->fd, iov[0].iov_base, iov[0].iov_len, MSG_NOSIGNAL)
-                                : sendmsg(connection->fd, &message, MSG_NOSIGNAL);
+            length = send(connection->fd, output.bytes, output.length, MSG_NOSIGNAL);
         } while (length < 0 && errno == EINTR);
         if (length < 0 && errno != EAGAIN)
             session_end(connection->session, PEER_GONE, server->now_ms); /* EPIPE, ECONNRESET, ETIMEDOUT */

@@ -48,7 +48,6 @@ enum {
     /* Enabled when it is made, the library would not say that it could not be. */
     LISTENER_FLAGS = LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_DISABLED,
     ACCEPTS_MAX = 64,        /* a turn, so that a storm of connections does not keep those there are waiting */
-    IOV_MAX_PIECES = 64,     /* a write; the library takes up to 128 */
     ACCEPT_PAUSE_MS = 1000,  /* without a free descriptor; a close ends it earlier */
     DESCRIPTORS_BESIDES = 16 /* standard streams, listener, epoll, eventfd, the library's pair for signals, store */
 };
@@ -225,21 +224,16 @@ static void connection_ended(struct bufferevent *buffers, short what, void *arg)
 static void lend_output(struct server *server, struct connection *connection)
 {
     struct evbuffer *output = bufferevent_get_output(connection->buffers);
-    struct iovec iov[IOV_MAX_PIECES];
-    int count = session_output(connection->session, iov, IOV_MAX_PIECES, server->scratch);
+    struct slice piece = session_output(connection->session, server->scratch);
 
-    for (int i = 0; i < count; i++) {
-        const void *bytes = iov[i].iov_base;
-        size_t length = iov[i].iov_len;
-
-        /* The pieces stay until session_sent(); what was gathered in `scratch` has to be copied. */
-        if ((bytes == server->scratch ? evbuffer_add(output, bytes, length)
-                                      : evbuffer_add_reference(output, bytes, length, NULL, NULL)) != 0) {
-            session_end(connection->session, PEER_GONE, server->now_ms);
-            return;
-        }
-        connection->lent += length;
-    }
+    if (piece.length == 0)
+        return;
+    /* It stays until session_sent(); only what was gathered in `scratch` has to be copied. */
+    if ((piece.bytes == server->scratch ? evbuffer_add(output, piece.bytes, piece.length)
+                                        : evbuffer_add_reference(output, piece.bytes, piece.length, NULL, NULL)) != 0)
+        session_end(connection->session, PEER_GONE, server->now_ms);
+    else
+        connection->lent = piece.length;
 }
 
 /* I3. The library keeps others from changing the front of its output while it writes; it is not writing now. */

@@ -44,8 +44,7 @@
 #include "watch.h"
 
 enum {
-    SHORT_READ_BELIEVED_MS = 100, /* long for who talks, and short for who waits to hear that a peer was reset */
-    IOV_MAX_PIECES = 64           /* a write */
+    SHORT_READ_BELIEVED_MS = 100 /* long for who talks, and short for who waits to hear that a peer was reset */
 };
 
 struct connection {
@@ -200,7 +199,7 @@ static void tell_if_drained(struct io_thread *thread, struct connection *connect
 
 static void believe(struct io_thread *thread, struct connection *connection)
 {
-    if (connection->believed.list == NULL)
+    if (!deadline_entry_waits(&connection->believed))
         deadline_list_put(&thread->believed, &connection->believed, thread->now_ms);
     connection->believed.active_ms = thread->now_ms;
 }
@@ -231,19 +230,14 @@ static void connection_read(struct io_thread *thread, struct connection *connect
 /* Until nothing waits, or the system takes no more: an outbox has a bound, so this loop has one. */
 static void connection_write(struct io_thread *thread, struct connection *connection)
 {
-    struct iovec iov[IOV_MAX_PIECES];
-    int count;
+    struct slice output;
 
-    while (connection->writable &&
-           (count = session_output(connection->session, iov, IOV_MAX_PIECES, thread->scratch)) > 0) {
-        struct msghdr message = {.msg_iov = iov, .msg_iovlen = (size_t)count};
+    while (connection->writable && (output = session_output(connection->session, thread->scratch)).length > 0) {
         ssize_t length;
 
         do {
             COUNTER_ADD(hub_counters(thread->hub), write_calls_total, 1);
-            /* One piece, as nearly always: the kernel need not copy a list of them first. */
-            length = count == 1 ? send(connection->fd, iov[0].iov_base, iov[0].iov_len, MSG_NOSIGNAL)
-                                : sendmsg(connection->fd, &message, MSG_NOSIGNAL);
+            length = send(connection->fd, output.bytes, output.length, MSG_NOSIGNAL);
         } while (length < 0 && errno == EINTR);
         if (length < 0 && errno != EAGAIN)
             session_end(connection->session, PEER_GONE, thread->now_ms); /* EPIPE, ECONNRESET, ETIMEDOUT */

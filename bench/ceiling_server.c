@@ -9,6 +9,7 @@
  * Limits.     Groups and users are those of chatbench: a group is known by the number at the end of its name, and a user
  *             by that of its login. No bound, no error beyond a closed connection: nobody shall use it.
  */
+#include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -236,6 +237,7 @@ static void write_groups(void)
     for (size_t i = 0; i < dirty_group_count; i++) {
         struct group *group = dirty_groups[i];
 
+        assert(group != NULL);
         for (size_t k = 0; k < group->member_count; k++) {
             struct client *member = group->members[k];
             size_t sent = 0;
@@ -266,6 +268,7 @@ static void write_clients(void)
     for (size_t i = 0; i < dirty_client_count; i++) {
         struct client *client = dirty_clients[i];
 
+        assert(client != NULL);
         buffer_drop_front(&client->out, send_some(client, client->out.bytes, client->out.length));
         client->dirty = client->out.length > 0 && client->fd >= 0;
         if (client->dirty)

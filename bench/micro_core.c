@@ -5,7 +5,9 @@
  *      micro_core COUNT            COUNT messages in bursts and nothing else, for callgrind to count (make instructions)
  *
  * Idea.       A hub with sessions that nobody is connected to. One of them sends bursts to a group; what the others get
- *             is thrown away, as a system does that takes everything.
+ *             is thrown away, as a system does that takes everything. Of all that, one thread at a time is in
+ *             engine_run(), however many threads there are: the linker puts a stopwatch before it (ld(1), --wrap), and
+ *             what it shows is the serial part of a message.
  */
 #include <inttypes.h>
 #include <netinet/in.h>
@@ -16,6 +18,7 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/options.h"
+#include "chat/engine.h"
 #include "chat/hub.h"
 #include "wire/frame.h"
 
@@ -35,6 +38,28 @@ struct bench {
     char scratch[OUTPUT_GATHER_BYTES];
 };
 
+static double engine_ns;
+
+bool __real_engine_run(struct engine *engine);
+bool __wrap_engine_run(struct engine *engine);
+
+static double now_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
+}
+
+bool __wrap_engine_run(struct engine *engine)
+{
+    double began = now_ns();
+    bool more = __real_engine_run(engine);
+
+    engine_ns += now_ns() - began;
+    return more;
+}
+
 static void fail(const char *what)
 {
     fprintf(stderr, "micro_core: %s\n", what);
@@ -50,18 +75,13 @@ static void nobody_sleeps(void *arg)
 static void turn(struct bench *bench)
 {
     struct session *session;
-    struct iovec iov[8];
-    int count;
+    struct slice output;
 
     hub_turn(bench->hub, clock_monotonic_ms());
     while ((session = hub_next_changed(bench->hub)) != NULL) {
-        while ((count = session_output(session, iov, 8, bench->scratch)) > 0) {
-            size_t bytes = 0;
-
-            for (int i = 0; i < count; i++)
-                bytes += iov[i].iov_len;
-            bench->bytes_out += bytes;
-            session_sent(session, bytes, clock_monotonic_ms());
+        while ((output = session_output(session, bench->scratch)).length > 0) {
+            bench->bytes_out += output.length;
+            session_sent(session, output.length, clock_monotonic_ms());
         }
     }
 }
@@ -111,6 +131,8 @@ static struct bench *bench_new(const struct options *options, size_t members)
 {
     struct bench *bench = calloc(1, sizeof *bench);
 
+    if (bench == NULL)
+        fail("no memory");
     bench->chat = chat_new(options);
     bench->hub = bench->chat != NULL ? hub_new(bench->chat, nobody_sleeps, NULL) : NULL;
     if (bench->hub == NULL || !chat_start(bench->chat))
@@ -143,28 +165,24 @@ static void send_bursts(struct bench *bench, unsigned long count)
     }
 }
 
-static double round_ns(struct bench *bench)
-{
-    struct timespec before, after;
-
-    clock_gettime(CLOCK_MONOTONIC, &before);
-    send_bursts(bench, BURSTS_A_ROUND);
-    clock_gettime(CLOCK_MONOTONIC, &after);
-    return (double)(after.tv_sec - before.tv_sec) * 1e9 + (double)(after.tv_nsec - before.tv_nsec);
-}
-
 static void measure(const struct options *options, size_t members)
 {
     struct bench *bench = bench_new(options, members);
-    double best = 1e30;
+    double best_ns = 1e30, best_engine_ns = 0;
 
     for (int i = 0; i < ROUNDS; i++) {
-        double ns = round_ns(bench);
+        double began = now_ns(), ns;
 
-        best = ns < best ? ns : best;
+        engine_ns = 0;
+        send_bursts(bench, BURSTS_A_ROUND);
+        ns = now_ns() - began;
+        if (ns < best_ns) {
+            best_ns = ns;
+            best_engine_ns = engine_ns;
+        }
     }
-    printf("a message to a group of %4zu, in bursts of %d   %8.1f ns\n", members, BURST,
-           best / (BURST * BURSTS_A_ROUND));
+    printf("a message to a group of %4zu, in bursts of %d   %8.1f ns, %.1f of them in the engine\n", members, BURST,
+           best_ns / (BURST * BURSTS_A_ROUND), best_engine_ns / (BURST * BURSTS_A_ROUND));
     bench_free(bench);
 }
 

@@ -1,11 +1,15 @@
-"""The counts of bench/budgets.json, as a table in docs/benchmarks.md; and whether the figures in its prose are those of the
+"""The tables of docs/benchmarks.md, of what was counted and measured; and whether the figures in its prose are those of the
 data.
 
-    python3 bench/page.py              write the table
+    python3 bench/page.py              write the tables
     python3 bench/page.py --check      change nothing; say what is not as the data has it
 
+A table stands between two comments, which say what is in it: `table: budgets`, or a figure of docs/benchmarks/summary.csv
+and scenarios: `table: deliveries_per_cpu_second of fan-100-64 fan-100-512`. It has a line a server: the median, and how far
+the rounds were from it at most.
+
 A figure in prose has its source before it, in a comment: server, scenario, figure. It is looked for in budgets.json, then in
-docs/benchmarks/summary.csv, and has to be right to the digit that is written: <!-- 03-epoll, fan-10, writes -->0.157
+summary.csv, and has to be right to the digit that is written: <!-- 03-epoll, fan-10, writes -->0.157
 """
 
 import csv
@@ -17,7 +21,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "benchmarks.md"
 SUMMARY = ROOT / "docs" / "benchmarks" / "summary.csv"
-TABLE = re.compile(r"(<!-- table: budgets -->\n).*?(<!-- end -->)", re.DOTALL)
+TABLE = re.compile(r"(<!-- table: (.*?) -->\n).*?(<!-- end -->)", re.DOTALL)
 FIGURE = re.compile(r"<!-- ([\w-]+), ([\w-]+), (\w+) -->([\d,]+(?:\.\d+)?)")
 
 
@@ -25,38 +29,68 @@ def budgets():
     return json.loads((ROOT / "bench" / "budgets.json").read_text())
 
 
+def measured():
+    """The rows of summary.csv."""
+    if not SUMMARY.exists():
+        return []
+    with open(SUMMARY, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
 def figures():
     """{(server, scenario, figure): value}"""
-    found = {}
-    if SUMMARY.exists():
-        with open(SUMMARY, newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                found |= {(row["server"], row["scenario"], name): row[name] for name in row}
+    found = {(row["server"], row["scenario"], name): row[name] for row in measured() for name in row}
     return found | {(stage, workload, what): value for stage, workloads in budgets().items()
                     for workload, counts in workloads.items() for what, value in counts.items()}
 
 
-def table():
+def table_of(head, rows):
+    lines = [f"| | {' | '.join(head)} |", "| --- |" + " ---: |" * len(head)]
+    return "\n".join(lines + [f"| {name} | {' | '.join(values)} |" for name, values in rows]) + "\n"
+
+
+def budgets_table():
     counted = budgets()
     stages = list(counted)
-    rows = [f"| | {' | '.join(stages)} |", "| --- |" + " ---: |" * len(stages)]
-    for workload, counts in counted[stages[0]].items():
-        for what in counts:
-            digits = 0 if what == "instructions" else 2
-            values = (f"{counted[stage][workload][what]:,.{digits}f}" for stage in stages)
-            rows.append(f"| {workload}: {what} | {' | '.join(values)} |")
-    return "\n".join(rows) + "\n"
+    return table_of(stages, [
+        (f"{workload}: {what}",
+         [f"{counted[stage][workload][what]:,.{0 if what == 'instructions' else 2}f}" for stage in stages])
+        for workload, counts in counted[stages[0]].items() for what in counts])
 
 
-def with_table(text):
-    return TABLE.sub(lambda match: match[1] + table() + match[2], text)
+def with_spread(row, figure):
+    """"1,234 ±5 %"; a figure that there is not is a dash."""
+    if not row or not row[figure]:
+        return "–"
+    median, least, most = (float(row[figure + suffix]) for suffix in ("", "_least", "_most"))
+    digits = 0 if median >= 100 else 1 if median >= 10 else 3
+    off = max(median - least, most - median) / median if median else 0
+    return f"{median:,.{digits}f} ±{off:.0%}".replace("%", " %")
+
+
+def measured_table(figure, scenarios):
+    rows = {(row["server"], row["scenario"]): row for row in measured() if row["scenario"] in scenarios}
+    servers = list(dict.fromkeys(server for server, _ in rows))
+    return table_of(scenarios, [(server, [with_spread(rows.get((server, scenario)), figure) for scenario in scenarios])
+                                for server in servers])
+
+
+def table(what):
+    if what == "budgets":
+        return budgets_table()
+    figure, _, scenarios = what.partition(" of ")
+    return measured_table(figure, scenarios.split())
+
+
+def with_tables(text):
+    return TABLE.sub(lambda match: match[1] + table(match[2]) + match[3], text)
 
 
 def faults(text):
     """What the page says otherwise than the data."""
     known = figures()
-    if with_table(text) != text:
-        yield "the table is older than bench/budgets.json: bench/page.py"
+    if with_tables(text) != text:
+        yield "a table is older than its data: bench/page.py"
     for server, scenario, figure, written in FIGURE.findall(text):
         value = known.get((server, scenario, figure))
         if value in (None, ""):
@@ -72,4 +106,4 @@ if __name__ == "__main__":
         wrong = list(faults(PAGE.read_text()))
         print("\n".join(wrong) or "The page says what the data says.")
         sys.exit(bool(wrong))
-    PAGE.write_text(with_table(PAGE.read_text()))
+    PAGE.write_text(with_tables(PAGE.read_text()))

@@ -33,8 +33,8 @@ import tables
 CHATBENCH = servers.ROOT / "bin" / "chatbench"
 
 
-def cores():
-    return ["--pin", "0,1"] if (os.cpu_count() or 1) > 1 else []
+def cores(pinned=True):
+    return ["--pin", "0,1"] if pinned and (os.cpu_count() or 1) > 1 else []
 
 
 def calibrate():
@@ -45,7 +45,7 @@ def measure(server, scenario, arguments):
     """The generator's line; {"failed": why} when something was lost, or the run was disturbed."""
     with servers.running(server) as (process, port):
         command = [CHATBENCH, "--port", str(port), "--pid", str(process.pid), "--protocol", server.protocol,
-                   "--label", server.name, *cores(), *scenario.options,
+                   "--label", server.name, *cores(scenario.pinned), *scenario.options,
                    "--seconds", str(arguments.seconds), "--warmup", str(arguments.warmup)]
         run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
     line = json.loads(run.stdout) if run.stdout else {"server": server.name}

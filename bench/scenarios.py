@@ -19,10 +19,12 @@ class Scenario:
     stages: tuple = tuple(servers.STAGES)
     peers: str = "bus"          # bus: all peers; durable; none
     connections: int = 1000
+    threads: int = 1            # of 05
+    pinned: bool = True         # the server on a core of its own
 
     def servers(self, with_peers):
         """In the order in which a round runs them."""
-        chosen = [servers.stage(name, self.store) for name in self.stages]
+        chosen = [servers.stage(name, self.store, self.threads) for name in self.stages]
         if self.peers == "bus":
             chosen.append(servers.DO_NOTHING)
         if with_peers and self.peers != "none":
@@ -33,6 +35,12 @@ class Scenario:
 def fan(members, window):
     return Scenario(f"fan-{members}-{window}", ("--workload", f"fan-{members}", "--window", str(window)),
                     connections=members)
+
+
+def threads(members, count):
+    """Not pinned, so that the threads and the generator share the cores as the system likes."""
+    return Scenario(f"fan-{members}-threads-{count}", ("--workload", f"fan-{members}", "--window", "64"),
+                    stages=("05-threaded",), peers="none", connections=members, threads=count, pinned=False)
 
 
 def idle(count):
@@ -61,6 +69,7 @@ SCENARIOS = [
     Scenario("groups", ("--workload", "groups")),
     Scenario("groups-all", ("--workload", "groups-all")),
     Scenario("pairs", ("--workload", "pairs"), "messages_per_cpu_second", connections=200),
+    *(threads(members, count) for members in (100, 1000) for count in (1, 2)),
     *(idle(count) for count in (10, 100, 700, 1700, 9500)),
     Scenario("storm", ("--workload", "storm"), "logins_per_cpu_second", connections=100),
     *(text(size) for size in (16, 256, 1024, 8192)),

@@ -7,7 +7,7 @@
 /* Chunks, head included: the first holds a request or two; each later one is four times the last, up to where malloc(3)
  * is no cost any more. */
 #define FIRST_CHUNK_BYTES 1024
-#define CHUNK_MAX_BYTES 65536
+#define CHUNK_MAX_BYTES 32768
 
 #define ALIGNMENT alignof(max_align_t)
 

@@ -35,24 +35,27 @@ static void insert_from_back(struct deadline_list *list, struct deadline_entry *
     entry->next = before->next;
     before->next->previous = entry;
     before->next = entry;
-    entry->list = list;
 }
 
 void deadline_list_put(struct deadline_list *list, struct deadline_entry *entry, uint64_t now_ms)
 {
-    assert(!entry->list); /* I2 */
+    assert(!deadline_entry_waits(entry)); /* I2 */
     entry->active_ms = now_ms;
     insert_from_back(list, entry);
 }
 
+bool deadline_entry_waits(const struct deadline_entry *entry)
+{
+    return entry->next != NULL;
+}
+
 void deadline_list_drop(struct deadline_entry *entry)
 {
-    if (!entry->list)
+    if (!deadline_entry_waits(entry))
         return;
     entry->previous->next = entry->next;
     entry->next->previous = entry->previous;
     entry->next = entry->previous = NULL;
-    entry->list = NULL;
 }
 
 struct deadline_entry *deadline_list_expire(struct deadline_list *list, uint64_t now_ms)

@@ -9,7 +9,7 @@
  *             Deadlines are rounded up to a tick, so that entries that were put in at about the same time expire in
  *             one wake-up.
  * Invariants. I1  entries stand in ascending `due_ms`.
- *             I2  an entry is in at most one list; `list` says which, NULL: in none.
+ *             I2  an entry is in at most one list; `next` is NULL: in none.
  *             I3  `due_ms` is at most `active_ms` + duration + tick, so nobody waits longer than that.
  * Threads.    Belongs to the hub's thread.
  * You must    not free an entry that is in a list; drop it first.
@@ -17,15 +17,13 @@
 #ifndef CHAT_DEADLINE_LIST_H
 #define CHAT_DEADLINE_LIST_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
-struct deadline_list;
-
 struct deadline_entry {
-    struct deadline_entry *next, *previous;
-    struct deadline_list *list; /* I2 */
-    uint64_t due_ms;            /* CLOCK_MONOTONIC; when to look, not yet when to expire */
-    uint64_t active_ms;         /* last activity; written by the owner of the entry      */
+    struct deadline_entry *next, *previous; /* I2 */
+    uint64_t due_ms;                        /* CLOCK_MONOTONIC; when to look, not yet when to expire */
+    uint64_t active_ms;                     /* last activity; written by the owner of the entry      */
 };
 
 struct deadline_list {
@@ -39,6 +37,9 @@ void deadline_list_init(struct deadline_list *list, uint64_t duration_ms);
 
 /* Put `entry` (in no list) in, active as of `now_ms`. The list borrows the entry. */
 void deadline_list_put(struct deadline_list *list, struct deadline_entry *entry, uint64_t now_ms);
+
+/* Is `entry` in a list? */
+bool deadline_entry_waits(const struct deadline_entry *entry);
 
 /* Take `entry` out; harmless for one that is in no list, so that closing never has to ask. */
 void deadline_list_drop(struct deadline_entry *entry);

@@ -20,8 +20,8 @@
  * they pin are copied into a block of their own, so a slow reader costs about what waits for it. */
 #define OUTBOX_PINNED_BLOCKS_MAX 4
 
-/* Pieces up to this total are gathered into one buffer before a write: one contiguous send is cheaper than a writev
- * of many pieces, and the copy of so few bytes is cheaper than either. */
+/* Pieces up to this total are gathered into one buffer before a write: to copy so few bytes is cheaper than a second
+ * send, and one contiguous send(2) is cheaper than a sendmsg(2) of pieces. */
 #define OUTPUT_GATHER_BYTES 16384
 
 /* Most that one session_output() hands out: bounds the time that one write may take. */

@@ -59,24 +59,34 @@ static void signal_thread(struct chat *chat)
     pthread_mutex_unlock(&chat->run_mutex);
 }
 
-/* Something was queued (I2). */
-static void kick(void *arg)
+/* It has to run the engine, in hub_turn(). */
+static void wake_hub(struct chat *chat, unsigned hub)
+{
+    struct inbox *inbox = chat->inboxes.inboxes[hub];
+
+    inbox->wake(inbox->wake_arg);
+}
+
+/* A worker has queued a result (I2). It does not run the engine itself: it is nice(2), and a hub that waits for the mutex
+ * would wait for whoever the system prefers to the worker. A hub that has ended leaves the result to chat_stop(). */
+static void result_queued(void *arg, unsigned hub)
 {
     struct chat *chat = arg;
 
     if (chat->threaded)
         signal_thread(chat);
-    else if (run_here(chat))
-        chat->inboxes.inboxes[0]->wake(chat->inboxes.inboxes[0]->wake_arg); /* some hub has to see to it: hub_turn() */
+    else
+        wake_hub(chat, hub);
 }
 
 void chat_submit(struct chat *chat, struct engine_batch *batch)
 {
     bool was_empty = engine_submit(chat->engine, batch);
 
-    /* The thread sleeps on an empty queue only. */
-    if (was_empty || !chat->threaded)
-        kick(chat);
+    if (chat->threaded && was_empty) /* the thread sleeps on an empty queue only */
+        signal_thread(chat);
+    if (!chat->threaded && run_here(chat))
+        wake_hub(chat, 0); /* any: one has to look again */
 }
 
 bool chat_go_on(struct chat *chat)
@@ -178,6 +188,8 @@ void chat_stop(struct chat *chat)
 {
     /* Passwords first: their results are requests to the engine. */
     workers_stop(chat->workers);
+    if (!chat->threaded)
+        (void)run_here(chat);
     if (chat->thread_started) {
         pthread_mutex_lock(&chat->run_mutex);
         chat->stop = true;
@@ -209,8 +221,11 @@ static void init_locks(struct chat *chat)
 
 static bool make_parts(struct chat *chat, size_t worker_threads)
 {
-    struct engine_config config = {
-        .options = chat->options, .inboxes = &chat->inboxes, .clock = &clock_system, .kick = kick, .kick_arg = chat};
+    struct engine_config config = {.options = chat->options,
+                                   .inboxes = &chat->inboxes,
+                                   .clock = &clock_system,
+                                   .kick = result_queued,
+                                   .kick_arg = chat};
 
     if (!password_init())
         return false;

@@ -82,7 +82,8 @@ struct engine_config {
     struct workers *workers; /* borrowed */
     struct inboxes *inboxes; /* borrowed */
     const struct clock *clock;
-    void (*kick)(void *arg); /* called from a worker when there is something to run; no lock is held */
+    void (*kick)(void *arg,
+                 unsigned hub); /* called from a worker: there is a result for `hub` to run; no lock is held */
     void *kick_arg;
 };
 

@@ -127,10 +127,11 @@ static void job_done(struct worker_job *worker)
 {
     struct password_job *job = (struct password_job *)worker;
     struct engine *engine = job->engine;
+    unsigned hub = session_handle_hub(job->request.session);
 
     engine_queue_result(engine, job);
     /* From here on the job may be gone; the engine is not, it outlives its workers. */
-    engine->config.kick(engine->config.kick_arg);
+    engine->config.kick(engine->config.kick_arg, hub);
 }
 
 /* ---- starting ---- */

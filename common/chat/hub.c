@@ -444,9 +444,9 @@ void hub_turn(struct hub *hub, uint64_t now_ms)
     hub->now_ms = now_ms;
     hub->encoded_bytes = 0;
     inbox_wake_up(&hub->inbox);
+    hub->retry = chat_go_on(hub->chat);
     hub_collect(hub);
     expire_deadlines(hub);
-    hub->retry = chat_go_on(hub->chat);
     while (more_to_do(hub) && rounds++ < TURN_ROUNDS_MAX) {
         if (hub->collected == NULL)
             go_on_ready(hub);

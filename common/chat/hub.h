@@ -36,7 +36,6 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 
 #include "base/counters.h"
 #include "chat/chat.h"
@@ -81,10 +80,9 @@ void session_end(struct session *session, enum session_end_cause cause, uint64_t
  * when it becomes true again. */
 bool session_wants_read(const struct session *session);
 
-/* What to write next, in at most `iov_max` pieces: small ones are gathered into `scratch` (OUTPUT_GATHER_BYTES), which
- * is cheaper than writing many. Returns the number of pieces, 0: nothing. Valid until session_sent(), which must
- * follow before the next session_output() (I2). */
-int session_output(struct session *session, struct iovec *iov, int iov_max, void *scratch);
+/* What to write next; empty: nothing. Short pieces are gathered into `scratch` (OUTPUT_GATHER_BYTES). Valid until
+ * session_sent(), which must follow before the next session_output() (I2). */
+struct slice session_output(struct session *session, char *scratch);
 
 /* Of what session_output() gave, the system took `length` bytes; short or 0 is no error. Returns whether that was all of
  * it: if not, the system is full. */

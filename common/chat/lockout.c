@@ -127,8 +127,11 @@ static void entry_rest(struct lockout *lockout, struct lockout_entry *entry, uin
     }
     link_insert_after(&entry->resting, lockout->resting.previous);
     lockout->resting_count++;
-    if (lockout->resting_count > lockout->resting_max)
-        entry_drop(lockout, oldest_resting(lockout));
+    if (lockout->resting_count > lockout->resting_max) {
+        oldest = oldest_resting(lockout);
+        assert(oldest != NULL); /* this one, if no other */
+        entry_drop(lockout, oldest);
+    }
     /* And those go that nobody asks for any more: two at most, so that this is no sweep. */
     for (int i = 0; i < 2 && (oldest = oldest_resting(lockout)) != NULL; i++) {
         failures_expire(lockout, oldest, now_ms);

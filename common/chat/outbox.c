@@ -63,9 +63,14 @@ void block_writer_commit(struct block_writer *writer, size_t length)
 
 void outbox_init(struct outbox *outbox)
 {
-    memset(outbox, 0, offsetof(struct outbox, own));
-    outbox->ranges = outbox->own;
-    outbox->capacity = OUTBOX_OWN_RANGES;
+    *outbox = (struct outbox){.ranges = outbox->own, .capacity = OUTBOX_OWN_RANGES};
+}
+
+static void free_ranges(struct outbox *outbox)
+{
+    if (outbox->ranges != outbox->own)
+        free(outbox->ranges);
+    outbox_init(outbox);
 }
 
 static struct range *outbox_range(const struct outbox *outbox, uint32_t index)
@@ -73,14 +78,12 @@ static struct range *outbox_range(const struct outbox *outbox, uint32_t index)
     return &outbox->ranges[outbox->first + index];
 }
 
-/* I4. Nothing is in it any more. */
+/* I4 */
 static void outbox_release_memory(struct outbox *outbox)
 {
-    assert(outbox->count == 0 && outbox->waiting_bytes == 0 && outbox->push_bytes == 0);
+    assert(outbox->waiting_bytes == 0 && outbox->push_bytes == 0);
     if (outbox->ranges != outbox->own)
-        free(outbox->ranges);
-    outbox->ranges = outbox->own;
-    outbox->capacity = OUTBOX_OWN_RANGES;
+        free_ranges(outbox);
     outbox->first = 0;
     outbox->shared_blocks = 0;
 }
@@ -89,9 +92,7 @@ void outbox_fini(struct outbox *outbox)
 {
     for (uint32_t i = 0; i < outbox->count; i++)
         block_release(outbox_range(outbox, i)->block);
-    if (outbox->ranges != outbox->own)
-        free(outbox->ranges);
-    outbox_init(outbox);
+    free_ranges(outbox);
 }
 
 static void count_bytes(struct outbox *outbox, const struct range *range, size_t added, size_t removed)
@@ -101,24 +102,12 @@ static void count_bytes(struct outbox *outbox, const struct range *range, size_t
         outbox->push_bytes += added - removed;
 }
 
-/* Twice the room. */
-static bool grow_ranges(struct outbox *outbox)
+static bool reserve_range(struct outbox *outbox)
 {
     bool is_own = outbox->ranges == outbox->own;
     uint32_t capacity = 2 * outbox->capacity;
-    struct range *ranges = realloc(is_own ? NULL : outbox->ranges, capacity * sizeof *ranges);
+    struct range *ranges;
 
-    if (ranges == NULL)
-        return false;
-    if (is_own)
-        memcpy(ranges, outbox->own, sizeof outbox->own);
-    outbox->ranges = ranges;
-    outbox->capacity = capacity;
-    return true;
-}
-
-static bool reserve_range(struct outbox *outbox)
-{
     if (outbox->first + outbox->count < outbox->capacity)
         return true;
     if (outbox->first > outbox->count) {
@@ -126,7 +115,15 @@ static bool reserve_range(struct outbox *outbox)
         outbox->first = 0;
         return true;
     }
-    return grow_ranges(outbox);
+    assert(capacity > 0);
+    ranges = realloc(is_own ? NULL : outbox->ranges, capacity * sizeof *ranges);
+    if (ranges == NULL)
+        return false;
+    if (is_own)
+        memcpy(ranges, outbox->own, sizeof outbox->own);
+    outbox->ranges = ranges;
+    outbox->capacity = capacity;
+    return true;
 }
 
 /* How many of the first ranges have to stay (I3): those that are being written; else the one that may be half sent. */
@@ -229,39 +226,46 @@ bool outbox_append(struct outbox *outbox, struct block *block, uint32_t offset, 
     return append_range(outbox, block, offset, length, push);
 }
 
-/* The pieces from `pieces[0]` on, as one in `scratch`. */
-static int gather(struct iovec *pieces, int count, char *scratch)
+/* What is still to be written of the range at `index`. */
+static struct slice rest_of(const struct outbox *outbox, uint32_t index)
+{
+    const struct range *range = outbox_range(outbox, index);
+
+    return (struct slice){range->block->bytes + range->offset + range->sent, range->length - range->sent};
+}
+
+/* Copies into `scratch` as many of the first ranges as fit, whole. Returns how many bytes that are. */
+static size_t gather(struct outbox *outbox, char *scratch)
 {
     size_t length = 0;
 
-    for (int i = 0; i < count; i++) {
-        memcpy(scratch + length, pieces[i].iov_base, pieces[i].iov_len);
-        length += pieces[i].iov_len;
+    for (outbox->borrowed = 0; outbox->borrowed < outbox->count; outbox->borrowed++) {
+        struct slice rest = rest_of(outbox, outbox->borrowed);
+
+        if (rest.length > OUTPUT_GATHER_BYTES - length)
+            break;
+        memcpy(scratch + length, rest.bytes, rest.length);
+        length += rest.length;
     }
-    pieces[0] = (struct iovec){scratch, length};
-    return 1;
+    return length;
 }
 
-int outbox_pieces(struct outbox *outbox, struct iovec *iov, int iov_max, void *scratch)
+struct slice outbox_piece(struct outbox *outbox, char *scratch)
 {
-    size_t total = 0;
-    int count = 0;
+    struct slice piece;
 
     assert(outbox->borrowed == 0);
-    for (uint32_t i = 0; i < outbox->count && count < iov_max && total < OUTPUT_MAX_BYTES; i++) {
-        const struct range *range = outbox_range(outbox, i);
-        size_t length = range->length - range->sent;
-
-        if (length > OUTPUT_MAX_BYTES - total)
-            length = OUTPUT_MAX_BYTES - total;
-        iov[count++] = (struct iovec){range->block->bytes + range->offset + range->sent, length};
-        total += length;
-    }
-    outbox->borrowed = (uint32_t)count;
-    outbox->offered_bytes = total;
-    if (count > 1 && total <= OUTPUT_GATHER_BYTES)
-        return gather(iov, count, scratch);
-    return count;
+    if (outbox->count == 0)
+        return (struct slice){NULL, 0};
+    piece = rest_of(outbox, 0);
+    if (outbox->count > 1 && piece.length + rest_of(outbox, 1).length <= OUTPUT_GATHER_BYTES)
+        piece = (struct slice){scratch, gather(outbox, scratch)};
+    else
+        outbox->borrowed = 1;
+    if (piece.length > OUTPUT_MAX_BYTES)
+        piece.length = OUTPUT_MAX_BYTES;
+    outbox->offered_bytes = piece.length;
+    return piece;
 }
 
 static void drop_first_range(struct outbox *outbox)

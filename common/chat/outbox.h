@@ -13,9 +13,8 @@
  *             own, so that what it costs is about what waits for it.
  * Invariants. I1  a range begins at the beginning of a frame; only `sent` moves, and only in the first range.
  *             I2  `waiting_bytes` is the sum over all ranges of length - sent; `push_bytes` of those that are pushes (a `bye` is one).
- *             I3  what outbox_pieces() gave stays in place until outbox_sent(): the first `borrowed` ranges are not moved.
- *             I4  an outbox with nothing in it owns no memory. Its first few ranges stand in the outbox itself, and that is
- *                 all that a peer who reads ever needs: memory is for those who lag.
+ *             I3  what outbox_piece() gave stays in place until outbox_sent(): the first `borrowed` ranges are not moved.
+ *             I4  an outbox with nothing in it, or OUTBOX_OWN_RANGES, owns no memory beside itself.
  * Bound.      Pushes: the outbox limit (L-3); replies: what L-4 lets the session take up. Both are the session's to
  *             keep; here an allocation may fail, which ends the session.
  * Threads.    The hub's owner. In 01 a writer reads the bytes of ranges without the mutex: bytes of a block that a
@@ -27,9 +26,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/uio.h>
 
 #include "base/limits.h"
+#include "base/slice.h"
 
 struct block {
     uint32_t references; /* ranges in it, and the writer that fills it */
@@ -64,33 +63,35 @@ struct range {
     bool push;     /* counts for the outbox limit (L-3) */
 };
 
-enum { OUTBOX_OWN_RANGES = 4 };
+/* A burst is one range. Where all of a group talk at once it is three: what came before one's own message, the reply to
+ * it, and what came after. Who reads never needs more. */
+enum { OUTBOX_OWN_RANGES = 3 };
 
-/* It must not be moved: `ranges` may point into it. */
 struct outbox {
-    struct range *ranges; /* I4; the live ones are first to first + count */
+    struct range *ranges; /* `own`, or on the heap (I4); the live ones are first to first + count */
     uint32_t first;
     uint32_t count;
     uint32_t capacity;
     uint32_t shared_blocks; /* changes of block along the ranges: how many blocks they pin, about */
     uint32_t borrowed;      /* I3: so many ranges are being written */
-    size_t offered_bytes;   /* what outbox_pieces() gave last */
+    size_t offered_bytes;   /* what outbox_piece() gave last */
     size_t waiting_bytes;
     size_t push_bytes;
-    struct range own[OUTBOX_OWN_RANGES]; /* I4 */
+    struct range own[OUTBOX_OWN_RANGES];
 };
 
+/* An outbox must not be moved: it may point into itself. */
 void outbox_init(struct outbox *outbox);
 void outbox_fini(struct outbox *outbox);
 
 /* Append `length` bytes at `offset` of `block`, whole frames. False: no memory; nothing is appended. */
 bool outbox_append(struct outbox *outbox, struct block *block, uint32_t offset, uint32_t length, bool push);
 
-/* What to write next: fills at most `iov_max` pieces, at most OUTPUT_MAX_BYTES in all. Several pieces of together at
- * most OUTPUT_GATHER_BYTES are copied into `scratch` and become one. Returns how many. */
-int outbox_pieces(struct outbox *outbox, struct iovec *iov, int iov_max, void *scratch);
+/* What to write next, at most OUTPUT_MAX_BYTES; empty: nothing. It is the first range where that lies, or, where several
+ * are short, as many as fit into `scratch` (OUTPUT_GATHER_BYTES), copied. */
+struct slice outbox_piece(struct outbox *outbox, char *scratch);
 
-/* The first `length` bytes of what outbox_pieces() gave were written. */
+/* The first `length` bytes of what outbox_piece() gave were written. */
 void outbox_sent(struct outbox *outbox, size_t length);
 
 /* Drop everything but the frame of which a part was written already (L-3); not while borrowed. `frame_length` gives the

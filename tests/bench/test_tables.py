@@ -27,6 +27,19 @@ def test_a_wrong_figure_in_the_prose_is_found():
     assert "nothing is known" in "".join(page.faults(text.replace("03-epoll, fan-10, writes", "09-none, fan-10, writes")))
 
 
+def test_a_table_of_what_was_measured(tmp_path, monkeypatch):
+    """A line a server; what was not measured, or refused, is a dash."""
+    lines = [line(number, rate=rate) for number, rate in enumerate((800, 1000, 1100), 1)]
+    lines += [line(number, rate=400, busy=0.99, server="redis") for number in (1, 2, 3)]
+    tables.refuse(lines)
+    tables.write_csv(tmp_path / "summary.csv", tables.summarise(lines))
+    monkeypatch.setattr(page, "SUMMARY", tmp_path / "summary.csv")
+    text = page.with_tables("<!-- table: messages_per_second of pairs storm -->\nold\n<!-- end -->")
+    assert text.splitlines()[1:-1] == ["| | pairs | storm |", "| --- | ---: | ---: |", "| 03-epoll | 1,000 ±20 % | – |",
+                                       "| redis | – | – |"]
+    assert list(page.faults(text)) == []
+
+
 def test_a_line_after_a_slow_calibration_does_not_count():
     lines = [line(1), line(2, calibration=116, rate=5000), line(3), line(4, calibration=114), line(5, calibration=84)]
     tables.refuse(lines)

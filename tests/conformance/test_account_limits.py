@@ -125,6 +125,9 @@ def test_groups_of_one_user(users, group, name):
     too_many(alice, alice.request("group_join", group=theirs[0]))
     bob.ok("group_kick", group=theirs[1], user=alice.user.name)
     alice.ok("group_join", group=theirs[0])
+    all_ok(in_one_piece(alice, [("group_dismiss", {"group": own[1]}), ("group_create", {"group": own[0]}),
+                                ("group_dismiss", {"group": own[2]}), ("group_create", {"group": own[1]})]))
+    too_many(alice, alice.request("group_create", group=own[2]))
 
 
 @rule("M-9", "A-9")

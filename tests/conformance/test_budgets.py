@@ -205,6 +205,7 @@ def test_an_error_of_accept_costs_little(start_server, online, connect, leave_ou
         else:
             client.must(client.reply(), "success")
     assert any(error in line for line in calls), "no call has failed: the test says nothing"
+    assert most or not any("pauses" in line for line in server.log), "accepting pauses, although there is no reason to"
     if most:
         assert len(calls) <= most, f"{len(calls)} calls of accept4 in a second in which all fail"
         client.must(client.reply(), "success")

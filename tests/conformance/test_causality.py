@@ -1,5 +1,6 @@
 """Order over several connections: a reply is a promise about what the others see (Q-8), and replies and pushes of one
-connection stand in the order of what they tell of (Q-10, M-4).
+connection stand in the order of what they tell of (Q-10, M-4). The way from a request to the pushes may be another one
+without a disk.
 """
 
 import pytest
@@ -9,12 +10,6 @@ from harness import needs, rule
 pytestmark = needs("groups", "messages")
 
 BURST = 300
-
-
-@pytest.fixture(params=["usual", "memory"])
-def either_store(request, start_server):
-    """The way from a request to the pushes may be another one without a disk."""
-    return start_server(*(["--store", "memory"] if request.param == "memory" else []))
 
 
 def burst(room, count):
@@ -117,6 +112,28 @@ def test_the_barrier_holds_in_the_middle_of_a_burst(either_store, users, group):
             got += len(bob.barrier())
             assert number <= got <= BURST
     assert got + len(bob.barrier()) == BURST
+
+
+@rule("Q-8", "L-11")
+def test_the_barrier_holds_in_a_flood(start_server, users, group):
+    """3 MB for each of eight: a server that sends in portions goes on with them before it takes up a request."""
+    server = start_server("--outbox-limit", "67108864")
+    alice, *others = users(9, server)
+    room = group(alice, *others)
+    for _ in range(2):
+        for other in others:
+            other.stop_reading()
+        alice.send_many([("group_chat", {"group": room, "text": "x" * 8000})] * 400)
+        answered(alice)
+        alice.replies.clear()
+        for other in others:
+            other.send("ping")
+        for other in others:
+            other.resume_reading()
+            answered(other)
+            pong = other.replies.popleft()
+            assert sum(push.position < pong.position for push in other.pushes) == 400
+            other.pushes.clear()
 
 
 @rule("Q-8", "M-4")

@@ -1,5 +1,7 @@
 """Delivery: who gets a message, once, and in which order (M-4)."""
 
+import random
+
 import pytest
 
 from harness import needs, rule
@@ -140,6 +142,28 @@ def test_no_message_after_one_has_left(users, group):
         assert all(push.position < left.position for push in pushes)
 
 
+@rule("M-4", "G-3", "G-4")
+@needs("groups")
+@pytest.mark.parametrize("seed", range(4))
+def test_who_is_left_gets_all_whoever_has_gone(users, group, seed):
+    """The members of three groups go one after the other, now out of this one and now out of that one."""
+    alice, *members = users(6)
+    rooms = {group(alice, *members): list(members) for _ in range(3)}
+    goings = [(room, member) for room in rooms for member in members]
+    random.Random(seed).shuffle(goings)
+    for number, (room, gone) in enumerate(goings):
+        if number % 2:
+            gone.ok("group_leave", group=room)
+        else:
+            alice.ok("group_kick", group=room, user=gone.user.name)
+        rooms[room].remove(gone)
+        for one in rooms:
+            alice.ok("group_chat", group=one, text=f"{number}")
+        for member in members:
+            came = [(push["group"], push["text"]) for push in member.barrier() if push.name == "group_chat_recv"]
+            assert came == [(one, f"{number}") for one, left in rooms.items() if member in left]
+
+
 @rule("M-4", "G-4")
 @needs("groups")
 @pytest.mark.parametrize("end", ["kicked", "dismissed"])
@@ -147,6 +171,8 @@ def test_no_message_after_one_is_put_out(users, online, group, end):
     """In one piece: ten messages, the end, and one that comes too late or is not for bob any more."""
     alice, bob = users(2)
     bob_two = online(user=bob.user)
+    for _ in range(3):
+        online(user=alice.user)         # on whichever thread bob is, a member stays
     room = group(alice, bob)
     bob_two.barrier()
     chat = ("group_chat", {"group": room, "text": "hi"})

@@ -204,6 +204,43 @@ def test_read_marks_last(start_server, killed, users, group, connect):
     assert client.ok("unread")["unread"][0] == {"user": carol.user.name, "count": 4, "latest": 4}
 
 
+@rule("M-5", "M-9")
+@needs("groups")
+def test_the_mark_of_who_joins_lasts(start_server, killed, users, group, connect):
+    """It stands at the latest message of that moment: also of one who was there before, and has come back."""
+    server = start_server()
+    alice, bob, carol = users(3, server)
+    room = group(alice, carol)
+    alice.ok("group_chat", group=room, text="hi")
+    carol.ok("group_leave", group=room)
+    alice.ok("group_chat", group=room, text="hi")
+    for client in (bob, carol):
+        client.ok("group_join", group=room)
+    alice.ok("group_chat", group=room, text="hi")
+    killed(server)
+    for client in (bob, carol):
+        assert connect(server).login(client.user)["unread"] == [{"group": room, "count": 1, "latest": 3}]
+
+
+@rule("M-5", "M-9")
+def test_the_newest_unread_conversations_last(start_server, killed, users, crowd, connect):
+    """Of 258 the one that was written in first stands first, for it is written in again; the next two are left out."""
+    server = start_server()
+    alice, *_ = users(1, server)
+    many = crowd(server)
+    others = many.register(258)
+    message = ("private_chat", {"text": "hi", **to(alice)})
+    for one in (*others, others[0]):
+        many.act([one], lambda _: [message])
+    listed = alice.ok("unread")["unread"]
+    assert [entry["user"] for entry in listed] == [others[0].name, *(one.name for one in reversed(others[3:]))]
+    killed(server)
+    client = connect(server)
+    assert client.login(alice.user)["unread"] == listed
+    client.ok("read", user=others[100].name, msg_id=1)
+    assert client.ok("unread")["unread"][-1]["user"] == others[2].name
+
+
 @rule("M-5", "L-7")
 def test_a_stop_loses_nothing_either(start_server, users, connect):
     """SIGTERM, and a start again."""

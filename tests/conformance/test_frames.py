@@ -27,7 +27,9 @@ def test_a_first_byte_that_is_neither_frame_nor_text(connect, first):
 
 @rule("F-1")
 @pytest.mark.parametrize("text", [b"A\n", b"Z\r\n", b"a\r\n", b"z\n", b"hello\r\n", b"hello there, who are you?\r\n",
-                                  b"GET\r\n", b"GET /\r\n", b"GET / HTTP/1.1 more\r\n", b"{}\n".replace(b"{", b"x")],
+                                  b"GET\r\n", b"GET /\r\n", b"GET / HTTP/1.1 more\r\n", b"GET HTTP/1.1\r\n",
+                                  b"GET / HTTP/1.x\r\n", b"GET / HTTP/x.1\r\n", b"GET / HTTP/111\r\n",
+                                  b"GET / HTTP1/.1\r\n", b"{}\n".replace(b"{", b"x")],
                          ids=repr)
 def test_text_is_answered_in_words(connect, text):
     client = connect()
@@ -72,11 +74,13 @@ def test_text_in_small_pieces(connect):
 
 
 @rule("F-1")
-def test_http_where_there_is_no_websocket(connect, server, leave_out):
+@pytest.mark.parametrize("end", [b"\r\n", b"\n"], ids=repr)
+def test_http_where_there_is_no_websocket(connect, server, leave_out, end):
+    """Also where people write the head, and end its lines as they do (RFC 9112, 2.2)."""
     if "websocket" in server.hello()["capabilities"]:
         leave_out("is about servers that do not claim websocket")
     client = connect()
-    client.send_raw(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    client.send_raw(end.join([b"GET / HTTP/1.1", b"Host: localhost", b"", b""]))
     read_refusal(client)
 
 
@@ -403,6 +407,24 @@ def test_the_bye_arrives_although_bytes_are_still_unread(connect, rest):
     client.send_raw(b"\xc4\xa7\x01\x01" + bytes(rest))
     client.resume_reading()
     client.expect_bye("protocol_error", "bad_flags")
+
+
+@rule("F-4", "M-4")
+@needs("groups")
+def test_nothing_follows_the_bye(start_server, users, group):
+    """Messages to alice come just before her fault, at the same moment for the server: what it has not sent before the
+    bye is not for her any more."""
+    server = start_server("--store", "memory")
+    alice, bob = users(2, server)
+    room = group(alice, bob)
+    with asleep(server):
+        bob.send_many([("private_chat", {"user_to": alice.user.name, "text": "hi"}),
+                       ("group_chat", {"group": room, "text": "hi"})] * 5)
+        alice.send_raw(b"\xc4\xa7\x01\x01")
+    alice.take_until(lambda: alice.pushes and alice.pushes[-1].name == "bye", "bye")
+    while len(alice.pushes) > 1:
+        alice.pushes.popleft()
+    alice.expect_bye("protocol_error", "bad_flags")
 
 
 @rule("F-4")

@@ -78,6 +78,23 @@ def test_messages_when_there_is_no_room(start_server, users, online, group):
     assert alice.ok("unread")["unread"] == [{"user": bob.user.name, "count": 1, "latest": SEVERAL + 1}]
 
 
+@rule("M-5", "S-7")
+@needs("limits")
+def test_counters_when_there_is_no_room(start_server, users):
+    """A message that was not stored is none, and a commit that failed is none; a request with a reply is one."""
+    server = start_server()
+    alice, bob = users(2, server)
+    messages = [("private_chat", {"text": f"{n}", **to(bob)}) for n in range(SEVERAL)]
+    before = alice.ok("stats")
+    with no_room(server):
+        all_refused(in_one_piece(alice, messages))
+        after = alice.ok("stats")
+    names = ["messages_total", "deliveries_total", "store_commits_total", "requests_total"]
+    assert [after[name] - before[name] for name in names] == [0, 0, 0, SEVERAL + 1]
+    all_ok(in_one_piece(alice, messages))
+    assert alice.ok("stats")["messages_total"] - before["messages_total"] == SEVERAL
+
+
 @rule("M-5", "M-6")
 def test_the_id_of_a_message_that_found_no_room(start_server, users):
     """Is free: the message goes through later, once."""

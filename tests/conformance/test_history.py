@@ -7,8 +7,14 @@ import pytest
 from harness import needs, rule
 from harness.together import all_ok, in_one_piece
 
-pytestmark = needs("history")
+pytestmark = [needs("history"), pytest.mark.usefixtures("server")]
 FRAME_LIMIT = 262_144       # F-2
+
+
+@pytest.fixture
+def server(either_store):
+    """Each store has its own way to the messages of a range."""
+    return either_store
 
 
 def to(client):

@@ -13,13 +13,15 @@ import pytest
 
 from harness import User, encode_frame, needs, rule, undisturbed
 from harness.clock import Deadline, scaled
-from harness.measure import (SLACK_S, asleep, cpu_seconds, descriptors, eventually, leave_descriptors, let_pass)
+from harness.measure import (SLACK_S, asleep, cpu_seconds, descriptors, eventually, has_own_memory, leave_descriptors,
+                             let_pass, resident_bytes, without_quarantine)
 from harness.preload import replaced
 from harness.process import Run
 
 pytestmark = needs("limits")
 
 PING = encode_frame("ping", b"", 1)
+LONG_PING = encode_frame("ping", {"padding": "x" * 1000}, 1)
 LINGER_S = 2                # L-9
 HASHES = min(4 * os.cpu_count(), 200)       # more than the workers do at once, whoever they are
 DELAY_S = 0.5               # what others may notice of slow work, on a busy machine
@@ -380,6 +382,30 @@ def test_it_accepts_again_when_a_descriptor_is_free(start_server, connect, onlin
 
 @rule("L-6")
 @needs("accounts")
+def test_it_accepts_again_as_soon_as_a_descriptor_is_free(start_server, connect, online):
+    """One goes, the next one comes in, seven times: most of those that waited are taken in at once, and not when the
+    server looks again by the clock."""
+    server = start_server("--store", "memory")
+    alice = online("alice", server)
+    leave_descriptors(server, 1)
+    inside = connect(server)
+    inside.ok("ping")
+    waits = []
+    for _ in range(7):
+        waiting = connect(server)
+        waiting.send("ping")
+        for _ in range(5):
+            alice.ok("ping")
+        inside.close()
+        closed = now()
+        waiting.must(waiting.reply(), "success")
+        waits.append(now() - closed)
+        inside = waiting
+    assert sorted(waits)[3] < 0.4, f"{sorted(waits)[3]:.2f} s between a close and the next one's reply"
+
+
+@rule("L-6")
+@needs("accounts")
 def test_it_accepts_again_when_the_limit_is_raised(start_server, connect, online):
     """No connection of its own ends then: it has to look by itself."""
     server = start_server("--store", "memory")
@@ -459,6 +485,30 @@ def test_slow_requests_before_a_half_close_are_answered(start_server, connect, n
     client.half_close()
     assert [client.reply().result for _ in range(4)] == ["success", "success", "offline", "success"]
     client.expect_closed()
+
+
+@rule("L-8", "S-7")
+@needs("accounts")
+def test_one_whose_fin_has_come_is_closed_at_once(start_server, connect, online):
+    """The server waits 2 s for the end of a peer that stays after a bye (L-9). One that has ended before is gone long
+    before that other one, which came first. (Three times, for on a busy machine 2 s are soon over.)"""
+    server = start_server()
+    alice = online("alice", server)
+
+    def left_before():
+        stays, *ended = [connect(server) for _ in range(4)]
+        stays.send_raw(b"\0")
+        stays.take_until(lambda: stays.pushes, "bye")
+        for client in ended:
+            client.half_close()
+            client.expect_closed()
+        eventually(lambda: alice.ok("stats")["connections"], lambda count: count <= 2)
+        count = alice.ok("stats")["connections"]
+        stays.close()
+        alone(server, alice)
+        return count == 2
+
+    assert any(left_before() for _ in range(3)), "the server waits as long for those whose FIN it has"
 
 
 @rule("L-8", "L-4")
@@ -572,6 +622,24 @@ def test_a_storm_of_resets_leaves_nothing(start_server, online, user, name, what
     storm(server, 300, data)
     eventually(lambda: held(server, alice), lambda counts: counts == before)
     online(user=bob, server=server).ok("ping")
+
+
+@rule("L-8")
+@needs("accounts")
+@undisturbed("memory is measured")
+def test_connections_that_have_gone_leave_no_memory(start_server, online, leave_out):
+    """6000 of them, one after the other, each in the middle of a frame; 1000 before them have made the server what it
+    is."""
+    server = start_server("--store", "memory", env=without_quarantine())
+    if has_own_memory(server):
+        leave_out("ThreadSanitizer's own memory grows with every page that was ever used")
+    alice = online("alice", server)
+    for count in (1000, 6000):
+        before = resident_bytes(server)
+        storm(server, count, PING + LONG_PING[:-1])
+        alone(server, alice)
+    grown = resident_bytes(server) - before
+    assert grown < 2 << 20, f"{grown >> 10} KiB more after 6000 connections"
 
 
 @rule("L-8", "A-5", "M-4")

@@ -69,6 +69,17 @@ def test_heartbeats_of_a_silent_session(beating, online, user):
 
 @rule("L-1")
 @needs("accounts")
+def test_heartbeats_keep_the_interval(beating, online):
+    """Half of them at least come a quarter of the interval late at most. (A machine that is busy for a moment delays
+    one, and the next ones are an interval behind it.)"""
+    client = online("alice", beating)
+    moments = [next_heartbeat(client).at for _ in range(8)]
+    gaps = sorted(later - earlier for earlier, later in zip(moments, moments[1:]))
+    assert gaps[3] < 1.25 * HEARTBEAT_S, gaps
+
+
+@rule("L-1")
+@needs("accounts")
 def test_a_reply_puts_the_heartbeat_off(beating, online):
     """A client that pings all the time gets none; were one to come, it would be an interval after the last ping."""
     asked = [(0, now())]
@@ -416,6 +427,39 @@ def test_after_a_login_that_was_refused_late_the_timeout_comes(busy_hashing, con
     reply = client.expect("login", "passwd_error", user=alice.name, passwd="milk-no-sugar")
     bye = client.expect_bye("login_timeout")
     within(began, bye.at, 0.3, slack=reply.at - began + SLACK_S)
+
+
+@rule("L-2", "A-6")
+@needs("accounts")
+@undisturbed("many have to connect within the login timeout")
+def test_a_login_that_was_late_does_not_shorten_the_next_timeout(busy_hashing, connect):
+    """It was checked beyond the timeout, and was right. The time after the logout is a new one."""
+    server, alice, occupy = busy_hashing
+    client = connect(server)
+    occupy()
+    client.login(alice)
+    began = now()
+    client.ok("logout")
+    within(began, client.expect_bye("login_timeout").at, 0.3)
+
+
+@rule("L-2", "A-6", "L-4")
+@needs("accounts")
+@undisturbed("many have to connect within the login timeout")
+def test_no_login_timeout_while_what_came_with_the_logout_waits(busy_hashing, connect, name, leave_out):
+    """Behind the logout an account is made, and behind that nothing is taken up: a time in which the server does not
+    read, and which does not count. It is longer than the timeout."""
+    server, alice, occupy = busy_hashing
+    client = connect(server)
+    client.login(alice)
+    occupy()
+    began = now()
+    client.send_many([("logout", {}), ("register", {"user": name(), "passwd": "a password"}), ("ping", {})])
+    for _ in range(3):
+        client.must(client.reply(), "success")
+    if now() - began < 0.3:
+        leave_out("passwords are hashed so quickly here that this cannot be seen")
+    client.expect_bye("login_timeout")
 
 
 # --- F-6, more of it (test_frames.py has the usual cases)

@@ -317,6 +317,24 @@ def test_old_wrong_passwords_do_not_count(hurried, connect, online):
     client.login(alice)
 
 
+@rule("A-4")
+def test_wrong_passwords_behind_old_ones_count(hurried, connect, online):
+    """Each of them, whatever was counted before the window."""
+    server, wait = hurried(0.5)
+    alice = online("alice", server).user
+    client = connect(server)
+    for old in (1, WRONG - 3, WRONG - 1):
+        fail(client, alice, old)
+        wait(0.55)
+    begun = time.monotonic()
+    fail(client, alice, WRONG)
+    reply = client.request("login", user=alice.name, passwd=alice.passwd)
+    if reply.at - begun < 0.5:
+        client.must(reply, "too_many_attempts")
+    else:
+        note("too slow a machine to see it locked")
+
+
 # --- IPv6, in a network namespace of a thread's own, where it may have the addresses that it wants
 
 CLONE_NEWNET = 0x40000000
@@ -368,5 +386,22 @@ def test_an_ipv6_address_counts_by_its_64(in_own_network, start_server, connect,
         fail(connect(server, source=SAME_64), alice, 1)
         locked(connect(server, source=ONE), alice)
         connect(server, source=OTHER_64).login(alice)
+
+    in_own_network(body)
+
+
+@rule("A-4", "S-5")
+def test_ipv4_addresses_count_each_by_itself(program, in_own_network, start_server, connect, online, leave_out):
+    """Also where the server listens on IPv6, and has both."""
+    if not program.strict:
+        leave_out("whether a server on :: has IPv4, too, is its own affair")
+
+    def body():
+        server = start_server("--host", "::")
+        server.host = "127.0.0.1"
+        alice = online("alice", server).user
+        fail(connect(server, source="127.0.0.2"), alice, WRONG)
+        locked(connect(server, source="127.0.0.2"), alice)
+        connect(server, source="127.0.0.3").login(alice)
 
     in_own_network(body)

@@ -134,6 +134,18 @@ def test_no_password_in_the_data_directory(start_server, connect, name, ended):
 
 
 @rule("A-10")
+@needs("durable")
+def test_the_data_is_the_owner_s_alone(program, start_server, user, leave_out):
+    """Hashes are for nobody else: no file of the data directory may be opened by another user of the machine."""
+    if not program.strict:
+        leave_out("how a server keeps its data from others is its own affair")
+    server = start_server()
+    user("alice", server)
+    modes = {path.name: path.stat().st_mode & 0o077 for path in server.data.rglob("*")}
+    assert modes and not any(modes.values()), modes
+
+
+@rule("A-10")
 def test_no_password_and_no_hash_in_the_log_nor_in_a_reply(start_server, connect, name):
     """Also with everything logged that can be."""
     server = start_server("--log-level", "debug")
@@ -267,3 +279,23 @@ def test_the_queue_of_hashing_is_bounded(program, start_server, connect, name, l
     reply = refused.must(refused.reply(), "rate_limited")
     assert reply["retry_ms"] > 0
     refused.ok("ping")
+
+
+@rule("A-10", "A-4")
+@undisturbed("hundreds have to be connected at once")
+def test_what_the_queue_refuses_is_no_wrong_password(program, start_server, connect, user, name, leave_out):
+    """More logins are refused than wrong passwords are allowed: nobody has looked at them, so they do not count."""
+    if not program.strict:
+        leave_out("how many may wait is each server's own affair")
+    server = start_server("--password-cost", "interactive")
+    alice = user("alice", server)
+    clients, others = [connect(server) for _ in range(24)], [connect(server) for _ in range(400)]
+    for other in others:
+        other.send("register", user=name("one"), passwd="kettle")
+    next((other for other in reversed(others) if other.wait_readable(0.01)), None)
+    for client in clients:
+        client.send("login", user=alice.name, passwd=alice.passwd)
+    results = [client.reply().result for client in clients if client.wait_readable(0.2)]
+    assert "too_many_attempts" not in results, results
+    if results.count("rate_limited") <= 10:
+        leave_out("the queue was not full: this machine takes passwords as fast as they come")

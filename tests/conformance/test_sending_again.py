@@ -5,6 +5,14 @@ import pytest
 from harness import needs, rule
 from harness.together import all_ok, at_once, in_one_piece
 
+pytestmark = pytest.mark.usefixtures("server")
+
+
+@pytest.fixture
+def server(either_store):
+    """Each store has its own way to find a message by its id."""
+    return either_store
+
 
 def to(client):
     return {"user_to": client.user.name}
@@ -228,3 +236,28 @@ def test_a_repeat_of_long_ago(users):
     for one, other in zip(first, again):
         same_answer(one, other)
     assert len(bob.barrier()) == 150
+
+
+@rule("M-6", "M-9")
+@needs("history")
+def test_a_repeat_of_what_one_has_read(users):
+    """The sender's own read mark is above it, and nothing of the sender's is above the mark."""
+    alice, bob = users(2)
+    first = alice.ok("private_chat", text="hi", id="a-1", **to(bob))
+    bob.ok("private_chat", text="hello", **to(alice))
+    alice.ok("read", user=bob.user.name, msg_id=2)
+    same_answer(first, alice.ok("private_chat", text="hi", id="a-1", **to(bob)))
+    assert texts(bob, user=alice.user.name) == ["hi", "hello"]
+
+
+@rule("M-6", "G-2")
+@needs("history", "groups")
+def test_a_repeat_after_coming_back(users, group):
+    """The conversation is the group's, whoever comes and goes."""
+    alice, bob = users(2)
+    room = group(alice, bob)
+    first = bob.ok("group_chat", group=room, text="hi", id="b-1")
+    bob.ok("group_leave", group=room)
+    bob.ok("group_join", group=room)
+    same_answer(first, bob.ok("group_chat", group=room, text="hi", id="b-1"))
+    assert texts(alice, group=room) == ["hi"]

@@ -22,6 +22,7 @@ pytestmark = needs("limits")
 STOP_S = 5              # L-7, steps 1 to 4
 SLACK_S = 2             # for the end of the process, on a busy machine
 PING = encode_frame("ping", b"", 1)
+CROWD = 100             # more than a poller tells of at once
 PAGES = 40              # of 230 KB: more than any system takes for a peer that does not read
 
 either_signal = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
@@ -60,6 +61,23 @@ def test_without_connections_it_ends_at_once(start_server, number):
     server = start_server()
     server.signal(number)
     ends(server, 2)
+
+
+@rule("L-7")
+def test_where_nothing_is_under_way_nothing_is_waited_for(start_server, connect, online):
+    """The bye comes at once, to each of ten, whichever thread of the server they have, and whichever of these is done
+    last: so there are five stops."""
+    for _ in range(5):
+        server = start_server()
+        clients = [connect(server) for _ in range(8)] + [online("alice", server), online("bob", server)]
+        for client in clients:
+            client.ok("ping")
+        began = now()
+        server.signal(signal.SIGTERM)
+        for client in clients:
+            assert client.expect_bye("shutdown").at - began < 2
+            client.close()
+        ends(server)
 
 
 @rule("L-7", "F-1")
@@ -130,18 +148,19 @@ def test_no_presence_is_sent_for_it(start_server, users, friends):
 @either_signal
 def test_what_has_come_is_answered(start_server, connect, number):
     """None of it had been read when the signal came, and all of it stood in the sockets. On one it is 100 KB, so that
-    a server has to read again until it is empty."""
+    a server has to read again until it is empty; and they are so many that it may hear of the signal before it has read
+    of each."""
     server = start_server()
-    few, many = connect(server), connect(server)
-    few.ok("ping")
-    many.ok("ping")
+    crowd = [connect(server) for _ in range(CROWD)]
+    for client in crowd:
+        client.ok("ping")
     with asleep(server):
-        few_seqs = few.send_many([("ping", {})] * 20)
-        many_seqs = many.send_many([("ping", {"padding": "x" * 1000})] * 100)
-        eventually(lambda: not_arrived(many), lambda count: count == 0)
+        seqs = {client: client.send_many([("ping", {"padding": "x" * 1000})] * (100 if client is crowd[0] else 20))
+                for client in crowd}
+        eventually(lambda: sum(map(not_arrived, crowd)), lambda count: count == 0)
         server.signal(number)
-    for client, seqs in ((few, few_seqs), (many, many_seqs)):
-        for seq in seqs:
+    for client in crowd:
+        for seq in seqs[client]:
             client.must(client.reply(seq), "success")
         client.expect_bye("shutdown")
         client.close()
@@ -261,11 +280,15 @@ def test_an_account_that_was_being_made_is_kept(start_server, connect, user, nam
 
 # --- Peers that do not read
 
-def ask_for_pages(client):
-    """More replies than the system takes, to one who does not read them."""
+def write_a_page(client):
+    """Notes to oneself."""
     text = {"user_to": client.user.name, "text": "y" * 2300}
     for seq in client.send_many([("private_chat", text)] * 100):
         client.must(client.reply(seq), "success")
+
+
+def ask_for_pages(client):
+    """More replies than the system takes, to one who does not read them."""
     client.stop_reading()
     client.send_many([("history", {"user": client.user.name, "limit": 100})] * PAGES)
 
@@ -276,6 +299,7 @@ def test_a_peer_that_never_reads_does_not_keep_it(start_server, online):
     """It ends in time, with status 0; the others have got their byes, and nobody is accepted in between."""
     server = start_server("--store", "memory")
     alice, bob = online("alice", server), online("bob", server, receive_buffer=4096)
+    write_a_page(bob)
     ask_for_pages(bob)
     alice.ok("ping")
     server.signal(signal.SIGTERM)
@@ -306,8 +330,29 @@ def test_a_peer_that_reads_on_gets_all_replies_and_the_bye(start_server, online)
     """What it had asked for before the signal was held back until it read (L-4)."""
     server = start_server("--store", "memory")
     bob = online("bob", server)
+    write_a_page(bob)
     ask_for_pages(bob)
     with asleep(server):
+        server.signal(signal.SIGTERM)
+    let_pass(0.2)
+    bob.resume_reading()
+    for _ in range(PAGES):
+        assert len(bob.must(bob.reply(), "success")["messages"]) == 100
+    bob.expect_bye("shutdown")
+    bob.close()
+    ends(server)
+
+
+@rule("L-7", "L-4")
+@needs("history")
+def test_what_was_held_back_is_answered(start_server, online):
+    """The requests stood in the socket when the signal came, and are all read at once. Then they are held back, for
+    their replies are larger than the outbox limit (L-4)."""
+    server = start_server("--store", "memory", "--outbox-limit", "65536")
+    bob = online("bob", server, receive_buffer=4096)
+    write_a_page(bob)
+    with asleep(server):
+        ask_for_pages(bob)
         server.signal(signal.SIGTERM)
     let_pass(0.2)
     bob.resume_reading()
@@ -327,6 +372,7 @@ def test_a_second_signal_ends_it_at_once(start_server, connect, online, second):
     """The first one is in effect when the port is closed; it would wait for bob some seconds longer."""
     server = start_server("--store", "memory")
     bob = online("bob", server, receive_buffer=4096)
+    write_a_page(bob)
     ask_for_pages(bob)
     server.signal(signal.SIGTERM)
     began = now()

@@ -8,13 +8,13 @@ outbox limit with it.
 import os
 import select
 import time
-from pathlib import Path
 
 import pytest
 
 from harness import needs, rule, undisturbed
 from harness.clock import scaled
-from harness.measure import SLACK_S, asleep, ended_by_itself, eventually, let_pass, reset_or_none, resident_bytes, within
+from harness.measure import (SLACK_S, asleep, ended_by_itself, eventually, has_own_memory, let_pass, reset_or_none,
+                             resident_bytes, within, without_quarantine)
 
 pytestmark = [needs("limits", "messages")]
 
@@ -194,6 +194,33 @@ def test_a_slow_consumer_delays_nobody(scene):
     assert max(s.slowest, now() - asked) < scaled(DELAY_S)
 
 
+@rule("L-3", "A-10")
+@needs("groups")
+def test_no_reply_follows_the_bye_of_a_slow_consumer(start_server, online, group, connect, name, leave_out):
+    """bob has asked for an account, and has become a slow consumer by the time it is made."""
+    s = Scene(start_server("--outbox-limit", SMALL_LIMIT, "--store", "memory", "--password-cost", "interactive"), online,
+              group)
+
+    def ask_for_account(client):
+        client.send("register", user=name(), passwd="a password")
+
+    began = now()
+    ask_for_account(s.alice)
+    s.alice.reply()
+    count = min(int(0.8 / (now() - began)) * os.cpu_count(), 100)      # so many of them take longer than what comes now
+    others = [connect(s.server) for _ in range(count + 1)]
+    for client in (*others[:-1], s.bob, others[-1]):
+        ask_for_account(client)
+    s.write_until_bob_is_closed()
+    for other in others:
+        other.reply()
+    s.alice.ok("ping")
+    if now() - s.before_last > 4:
+        leave_out("this machine is too slow for that: bob is reset after 5 s")
+    drop_pushes_before_bye(s.bob)
+    s.bob.expect_bye("slow_consumer")
+
+
 @rule("L-3", "P-4")
 @needs("groups", "friends")
 def test_a_slow_consumer_is_no_session_any_more(scene, friends):
@@ -258,18 +285,13 @@ def test_replies_that_wait_make_no_slow_consumer(start_server, online):
     assert [push["msg_id"] for push in bob.barrier()] == [1, 2, 3, 4, 5, 6]
 
 
-def without_quarantine():
-    """AddressSanitizer keeps what is freed, up to 256 MiB: where memory is measured, nearly nothing of it."""
-    return {"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=1"}
-
-
 @rule("L-3")
 @needs("history")
 def test_little_that_waits_among_much_for_others_keeps_little_memory(start_server, online, leave_out):
     """A few bytes for bob, who takes nothing, then much for alice, again and again. Where what is sent to several is
     kept in one place, the few bytes must not keep all of it."""
     server = start_server("--store", "memory", env=without_quarantine())
-    if "libtsan" in Path(f"/proc/{server.pid}/maps").read_text():
+    if has_own_memory(server):
         leave_out("ThreadSanitizer's own memory grows with every page that was ever used")
     alice, carol, bob = online("alice", server), online("carol", server), online("bob", server, receive_buffer=4096)
     fill_pages(alice)
@@ -284,6 +306,23 @@ def test_little_that_waits_among_much_for_others_keeps_little_memory(start_serve
     bob.resume_reading()
     take_pages(bob, PAGES)
     assert len(bob.barrier()) == 400
+
+
+@rule("L-3", "L-4")
+@needs("friends")
+@undisturbed("memory is measured")
+def test_what_was_answered_keeps_no_memory(start_server, online, leave_out):
+    """4000 requests that alter nothing, one after the other; 1000 before them have made the server what it is."""
+    server = start_server("--store", "memory", env=without_quarantine())
+    if has_own_memory(server):
+        leave_out("ThreadSanitizer's own memory grows with every page that was ever used")
+    alice = online("alice", server)
+    for count in (1000, 4000):
+        before = resident_bytes(server)
+        for _ in range(count):
+            alice.ok("friend_list")
+    grown = resident_bytes(server) - before
+    assert grown < 2 << 20, f"{grown >> 10} KiB more after 4000 requests"
 
 
 # --- L-4
@@ -366,6 +405,29 @@ def test_a_large_reply_is_no_obstacle_by_itself(start_server, online):
     page = fill_pages(alice)
     for _ in range(3):
         alice.must(alice.request(page[0], **page[1]), "success")
+
+
+@rule("L-4")
+def test_what_came_with_the_pushes_is_answered(start_server, online):
+    """320 KB of messages to bob, and a ping of his behind them, all at the same moment. While more than half of the
+    outbox limit waits he is not read from; but a server may have read the ping when it comes to that."""
+    server = start_server("--outbox-limit", "400000", "--store", "memory")
+    bob, *others = [online(f"user{number}", server) for number in range(111)]
+    for _ in range(3):          # a library may have to learn first how many can come at one moment
+        with asleep(server):
+            for other in others:
+                other.send("ping")
+        for other in others:
+            other.must(other.reply(), "success")
+    others = others[:80]
+    with asleep(server):
+        for other in others:
+            other.send("private_chat", user_to=bob.user.name, text="x" * 3900)
+        seq = bob.send("ping")
+    bob.must(bob.reply(seq), "success")
+    for other in others:
+        other.must(other.reply(), "success")
+    assert len(bob.barrier()) == len(others)
 
 
 # --- L-4 and timeouts: the time in which the server does not read does not count (F-6)
@@ -519,4 +581,30 @@ def test_who_takes_slowly_is_not_reset(start_server, online, group):
         s.alice.ok("ping"), s.carol.ok("ping")
         s.bob.take_until(lambda: len(s.bob.pushes) >= count, f"{count} messages")
         let_pass(timeout / 4)
+    assert [push["msg_id"] for push in s.bob.barrier()] == list(range(1, 801))
+
+
+@rule("L-10")
+@needs("groups")
+def test_who_takes_little_by_little_is_not_reset(start_server, online, group, leave_out):
+    """bob reads so slowly that within the timeout the system takes about 200 KB of what waits for him: more than it
+    needs to take some again, and less than a server may have handed to it, or to a library, in one piece."""
+    timeout = scaled(1.2)
+    s = Scene(start_server("--idle-timeout", str(timeout), "--outbox-limit", "8388608", "--store", "memory"), online,
+              group)
+    s.bob.stop_reading()
+    for _ in range(8):
+        s.write(100)
+    began = last = now()
+    longest, taken = 0, 0
+    while now() < began + 5 * timeout and not s.bob.ended:
+        due = int((now() - began) / timeout * 200_000) - taken
+        s.bob.take_bytes(due)
+        taken += due
+        longest, last = max(longest, now() - last), now()
+        s.alice.ok("ping"), s.carol.ok("ping")
+        let_pass(timeout / 50)
+    if longest > timeout / 5:
+        leave_out("this machine is too slow for that")
+    s.bob.resume_reading()
     assert [push["msg_id"] for push in s.bob.barrier()] == list(range(1, 801))

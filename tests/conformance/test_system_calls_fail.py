@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from harness import needs, rule
+from harness import needs, rule, undisturbed
 from harness.measure import descriptors, eventually
 from test_budgets import is_traced
 
@@ -55,6 +55,7 @@ def only(program, leave_out):
     return check
 
 
+@undisturbed("who has no thread is sent his bye once, and nobody waits for room")
 @rule("L-6", "L-9")
 def test_01_a_client_without_threads_gets_a_bye(only, start_server, connect, failing):
     """Also when it has sent something already; and when there are threads again, the next one is served."""

@@ -5,7 +5,13 @@ import pytest
 from harness import needs, rule
 from harness.together import all_ok, in_one_piece
 
-pytestmark = needs("history")
+pytestmark = [needs("history"), pytest.mark.usefixtures("server")]
+
+
+@pytest.fixture
+def server(either_store):
+    """Each store has its own way to count the messages of one user above a mark."""
+    return either_store
 
 
 def to(client):

@@ -46,7 +46,9 @@ static void take_friends(struct view *view, const json_t *list)
 
         if (user < 0)
             continue;
-        assert_true(view->friends[user] == FRIEND_UNKNOWN || view->friends[user] == now);
+        /* A stop ends sessions, and sends no presence for it (L-7). */
+        assert_true(view->friends[user] == FRIEND_UNKNOWN || view->friends[user] == now ||
+                    (view->peer->stage->draining && now == FRIEND_OFFLINE));
         view->friends[user] = now;
         listed[user] = true;
     }

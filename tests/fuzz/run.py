@@ -30,7 +30,7 @@ MERGED = ROOT / "build" / "fuzz-merged"
 LONGEST_INPUT = {"request": 4096, "conversation": 1200}
 TIMEOUT_S = 60  # of an input: they take milliseconds, but the machine may be busy
 
-Outcome = collections.namedtuple("Outcome", "executions found")
+Outcome = collections.namedtuple("Outcome", "executions cpu_s found")
 
 
 def folders(target):
@@ -49,8 +49,8 @@ class LibFuzzer:
     def command(self, target, seconds, seed):
         new, corpus, found = folders(target)
         return [ROOT / "build/fuzz-clang/fuzz" / target, new, corpus, found, f"-max_total_time={seconds}",
-                f"-max_len={LONGEST_INPUT[target]}", f"-timeout={TIMEOUT_S}", f"-seed={seed}", "-print_final_stats=1",
-                f"-artifact_prefix={found}/", *dictionary(target, "-dict={}")]
+                f"-max_len={LONGEST_INPUT[target]}", f"-timeout={TIMEOUT_S}", f"-report_slow_units={TIMEOUT_S}",
+                f"-seed={seed}", "-print_final_stats=1", f"-artifact_prefix={found}/", *dictionary(target, "-dict={}")]
 
     def merge(self, target):
         """The smallest set of inputs for the same code, into a folder of its own."""
@@ -60,9 +60,9 @@ class LibFuzzer:
         return [ROOT / "build/fuzz-clang/fuzz" / target, "-set_cover_merge=1", f"-max_len={LONGEST_INPUT[target]}",
                 MERGED / target, corpus, new]
 
-    def outcome(self, target, log):
+    def outcome(self, target, log, cpu_s):
         executed = re.search(r"stat::number_of_executed_units: (\d+)", log)
-        return Outcome(int(executed[1]) if executed else 0, re.findall(r"Test unit written to (\S+)", log))
+        return Outcome(int(executed[1]) if executed else 0, cpu_s, re.findall(r"Test unit written to (\S+)", log))
 
 
 class Afl:
@@ -76,7 +76,7 @@ class Afl:
     def output(self, target):
         return ROOT / "build" / "afl" / target
 
-    def outcome(self, target, log):
+    def outcome(self, target, log, cpu_s):
         """AFL++ names its finds by how it came to them; they are kept as libFuzzer's are, by their hash."""
         stats = (self.output(target) / "default/fuzzer_stats").read_text()
         found = []
@@ -85,7 +85,7 @@ class Afl:
                 name = HERE / "found" / target / f"{kind}-{hashlib.sha1(path.read_bytes()).hexdigest()}"
                 shutil.copy(path, name)
                 found.append(str(name))
-        return Outcome(int(re.search(r"execs_done\s+: (\d+)", stats)[1]), found)
+        return Outcome(int(re.search(r"execs_done\s+: (\d+)", stats)[1]), cpu_s, found)
 
 
 ENVIRONMENT = {"CMOCKA_TEST_ABORT": "1", "ASAN_OPTIONS": "allocator_may_return_null=1", "AFL_SKIP_CPUFREQ": "1",
@@ -93,21 +93,22 @@ ENVIRONMENT = {"CMOCKA_TEST_ABORT": "1", "ASAN_OPTIONS": "allocator_may_return_n
 
 
 def run(commands):
-    """All of them at once; {target: (exit status, what it said)}."""
+    """All of them at once; {target: (exit status, what it said, processor time in seconds)}."""
     logs = {target: (NEW / f"{target}.log").open("w+") for target in commands}
     running = {target: subprocess.Popen(command, stdout=logs[target], stderr=subprocess.STDOUT,
                                         env=os.environ | ENVIRONMENT)
                for target, command in commands.items()}
     ended = {}
     for target, process in running.items():
-        status = process.wait()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
         logs[target].seek(0)
-        ended[target] = status, logs[target].read()
+        ended[target] = process.returncode, logs[target].read(), round(usage.ru_utime + usage.ru_stime)
     return ended
 
 
 def merge(engine, targets):
-    for target, (status, log) in run({target: engine.merge(target) for target in targets}).items():
+    for target, (status, log, _) in run({target: engine.merge(target) for target in targets}).items():
         if status != 0:
             sys.exit(log)
         corpus = HERE / "corpus" / target
@@ -121,9 +122,9 @@ def fuzz(engine, given):
     """What came of it, by target, and whether all is well."""
     outcomes, well = {}, True
     commands = {target: engine.command(target, given.seconds, given.seed) for target in given.targets}
-    for target, (status, log) in run(commands).items():
-        outcomes[target] = outcome = engine.outcome(target, log)
-        print(f"{target}: {outcome.executions:,} executions, {len(outcome.found)} found", *outcome.found)
+    for target, (status, log, cpu_s) in run(commands).items():
+        outcomes[target] = outcome = engine.outcome(target, log, cpu_s)
+        print(f"{target}: {outcome.executions:,} executions in {cpu_s} s of a processor, {len(outcome.found)} found", *outcome.found)
         if status != 0 or outcome.found:
             well = False
             print("\n".join(log.splitlines()[-60:]))
@@ -135,6 +136,7 @@ def record(outcomes, seconds):
     import figures
     rows = {"time a target, in seconds": seconds}
     for target, outcome in outcomes.items():
+        rows[f"{target}: processor time, in seconds"] = outcome.cpu_s
         rows[f"{target}: executions"] = outcome.executions
         rows[f"{target}: crashes, leaks and hangs"] = len(outcome.found)
     figures.record("fuzz", rows, ["tests/fuzz/*.c"])

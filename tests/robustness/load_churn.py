@@ -5,6 +5,7 @@ is given out again within microseconds. What a stale event, a reply or a push me
 reply that was not asked for, or a push to somebody else.
 """
 
+import itertools
 import random
 from collections import Counter
 
@@ -97,9 +98,9 @@ class Churn:
         self.kinds = Counter()
 
     def set_up(self):
-        crowd = Crowd(Subject.connect, lambda _: f"visitor-{len(self.accounts)}", self.server)
-        for _ in range(SLOTS):
-            self.accounts += crowd.register(1)
+        numbers = itertools.count()
+        crowd = Crowd(Subject.connect, lambda _: f"visitor-{next(numbers)}", self.server)
+        self.accounts = crowd.register(SLOTS)
         for lane in crowd.lanes:
             lane.close()
 

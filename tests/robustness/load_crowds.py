@@ -1,5 +1,7 @@
 """Crowds: a reset storm during a fan-out, peers that do not read beside peers that do, floods, and slow peers."""
 
+import itertools
+
 from harness.measure import eventually
 from harness.protocol import encode_frame
 from harness.together import Crowd
@@ -23,19 +25,13 @@ class Hall:
 
     def set_up(self):
         """Everybody joins while hardly anybody is logged in: else joining alone costs a push for each pair."""
-        crowd = Crowd(Subject.connect, lambda _: f"{self.group}-{len(self.users)}", self.server)
-        crowd.act(self.register(crowd, 1), lambda user: [("group_create", {"group": self.group})])
-        crowd.act(self.register(crowd, self.members), lambda user: [("group_join", {"group": self.group})])
+        numbers = itertools.count()
+        crowd = Crowd(Subject.connect, lambda _: f"{self.group}-{next(numbers)}", self.server)
+        self.owner, *self.users = crowd.register(1 + self.members)
+        crowd.act([self.owner], lambda user: [("group_create", {"group": self.group})])
+        crowd.act(self.users, lambda user: [("group_join", {"group": self.group})])
         for lane in crowd.lanes:
             lane.close()
-        self.owner, *self.users = self.users
-
-    def register(self, crowd, count):
-        new = []
-        for _ in range(count):
-            new += crowd.register(1)
-            self.users.append(new[-1])
-        return new
 
     def enter(self, kind, users, at_a_time=50):
         """Sessions of class `kind`, logged in, a few at a time: passwords are hashed (A-10)."""

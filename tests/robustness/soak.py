@@ -3,10 +3,12 @@
 Idea.       Beside the live peers, everything that `make load` does comes in turn, small, again and again on one server.
             Resident memory is sampled each second. After a fifth of the time the server has seen every load several
             times; a line is laid through the samples from there on, and over their time it may not rise by more than
-            the tolerance of `make load`.
+            the tolerance of `make load`. (The heap finds its size in four to six minutes, so a soak of less says little.)
+            Several stages are soaked side by side, each by a process of its own: memory is looked at, not speed.
 """
 
 import argparse
+import concurrent.futures
 import random
 import sys
 import time
@@ -91,6 +93,14 @@ def soak(stage, minutes, programs):
         "ping p50 / p99 / max": latencies(talk["ping"])}
 
 
+def attempt(stage, minutes, programs):
+    """(figures, None); (None, why not) when it failed."""
+    try:
+        return soak(stage, minutes, programs), None
+    except (Failure, Unmet, Crash) as error:
+        return None, str(error)
+
+
 def go_on(server, peers, loads, chance, live, seconds):
     """Returns the samples [(seconds, bytes)], and how many loads there were."""
     began = time.monotonic()
@@ -132,15 +142,14 @@ def main():
     set_slow_factor(4)
     room_for(5000)
     figures, failed = {}, False
-    for stage in arguments.stages:
-        try:
-            result = soak(stage, arguments.minutes, arguments.programs)
-        except (Failure, Unmet, Crash) as error:
-            print(f"{stage}: FAILED\n{error}", flush=True)
-            failed = True
-            continue
-        print(f"{stage}: " + "; ".join(f"{what} {value}" for what, value in result.items()), flush=True)
-        figures |= {f"{stage}: {what}": value for what, value in result.items()}
+    with concurrent.futures.ProcessPoolExecutor(len(arguments.stages)) as pool:
+        soaks = {stage: pool.submit(attempt, stage, arguments.minutes, arguments.programs) for stage in arguments.stages}
+        for stage, one in soaks.items():
+            result, failure = one.result()
+            print(f"{stage}: " + (f"FAILED\n{failure}" if failure else
+                                  "; ".join(f"{what} {value}" for what, value in result.items())), flush=True)
+            failed = failed or bool(failure)
+            figures |= {f"{stage}: {what}": value for what, value in (result or {}).items()}
     if arguments.record and not failed:
         record("soak", figures, ["tests/robustness/soak.py", "tests/robustness/load*.py", "tests/robustness/peers.py"])
     sys.exit(failed)

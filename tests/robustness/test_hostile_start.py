@@ -82,3 +82,12 @@ def test_every_allocation_of_a_start_fails_once(stage):
     while start_failing_at(stage, ["--store", "memory"], number):
         number += 1
     assert number > 10, "the library was not preloaded"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_allocations_of_a_start_with_sqlite_fail(stage, tmp_path):
+    """SQLite makes thousands: each stage takes a different sixteenth of them. The unit tests let every one fail."""
+    number = 1 + STAGES.index(stage)
+    while start_failing_at(stage, ["--store", "sqlite", "--data", str(tmp_path)], number):
+        number += 16
+    assert number > 1000, "the library was not preloaded"

@@ -20,8 +20,9 @@ static int64_t world_unix_ms(void *arg)
     return ((struct world *)arg)->unix_ms;
 }
 
-static void world_kick(void *arg)
+static void world_kick(void *arg, unsigned hub)
 {
+    (void)hub;
     ((struct world *)arg)->kicks++;
 }
 

@@ -9,7 +9,7 @@
 
 #include "chat/hub_internal.h"
 
-enum { TURNS_MAX = 200000, PIECES_MAX = 64 };
+enum { TURNS_MAX = 200000 };
 
 struct options stage_options(void)
 {
@@ -38,7 +38,6 @@ struct stage *stage_new(const struct options *options, unsigned hubs)
     stage->options = *options;
     stage->now_ms = 1000000;
     stage->read_max = READ_BUFFER_BYTES;
-    stage->iov_max = PIECES_MAX;
     stage->hub_count = hubs;
     stage->chat = chat_new_with(&stage->options, 0);
     assert_non_null(stage->chat);
@@ -125,36 +124,21 @@ static void peer_read(struct peer *peer)
     }
 }
 
-static void peer_take(struct peer *peer, const struct iovec *iov, int count, size_t length)
-{
-    for (int i = 0; i < count && length > 0; i++) {
-        size_t part = iov[i].iov_len < length ? iov[i].iov_len : length;
-
-        buffer_append(&peer->received, iov[i].iov_base, part);
-        length -= part;
-    }
-    assert_false(peer->received.failed);
-}
-
 static void peer_write(struct peer *peer)
 {
     static char scratch[OUTPUT_GATHER_BYTES];
     struct stage *stage = peer->stage;
-    struct iovec iov[PIECES_MAX];
-    int count;
+    struct slice output;
 
     while (peer->writable) {
-        size_t length = 0;
+        size_t length;
 
-        CALL(stage, count = session_output(peer->session, iov, stage->iov_max, scratch));
-        if (count == 0)
+        CALL(stage, output = session_output(peer->session, scratch));
+        if (output.length == 0)
             return;
-
-        for (int i = 0; i < count; i++)
-            length += iov[i].iov_len;
-        if (length > peer->takes)
-            length = peer->takes;
-        peer_take(peer, iov, count, length);
+        length = output.length < peer->takes ? output.length : peer->takes;
+        buffer_append(&peer->received, output.bytes, length);
+        assert_false(peer->received.failed);
         if (peer->takes != TAKES_ALL)
             peer->takes -= length;
         CALL(stage, peer->writable = session_sent(peer->session, length, stage->now_ms));

@@ -51,7 +51,6 @@ struct stage {
     unsigned wakes[STAGE_HUBS]; /* since the last turn */
     uint64_t now_ms;
     size_t read_max; /* bytes a read gives */
-    int iov_max;
     bool draining;
     void (*inside)(bool running); /* called before and after code of the server runs; NULL: nobody cares */
     struct peer peers[STAGE_PEERS];

@@ -53,41 +53,21 @@ void rig_put(struct rig *rig, struct block_writer *writer, uint32_t length, bool
     buffer_append(&rig->expected, writer->block->bytes + offset, length);
 }
 
-size_t pieces_total(const struct iovec *iov, int count)
+size_t rig_write_some(struct rig *rig, size_t most)
 {
-    size_t length = 0;
+    struct slice piece = outbox_piece(&rig->outbox, rig->scratch);
+    size_t length = piece.length < most ? piece.length : most;
 
-    for (int i = 0; i < count; i++)
-        length += iov[i].iov_len;
-    return length;
-}
-
-void rig_keep(struct rig *rig, const struct iovec *iov, int count, size_t length)
-{
-    for (int i = 0; i < count && length > 0; i++) {
-        size_t part = iov[i].iov_len < length ? iov[i].iov_len : length;
-
-        buffer_append(&rig->got, iov[i].iov_base, part);
-        length -= part;
-    }
-}
-
-size_t rig_write_some(struct rig *rig, int iov_max, size_t most)
-{
-    struct iovec iov[PIECES_MAX];
-    int count = outbox_pieces(&rig->outbox, iov, iov_max, rig->scratch);
-    size_t length = pieces_total(iov, count) < most ? pieces_total(iov, count) : most;
-
-    if (count == 0)
+    if (piece.length == 0)
         return 0;
-    rig_keep(rig, iov, count, length);
+    buffer_append(&rig->got, piece.bytes, length);
     outbox_sent(&rig->outbox, length);
     return length;
 }
 
 void rig_write_all(struct rig *rig)
 {
-    while (rig_write_some(rig, PIECES_MAX, SIZE_MAX) > 0)
+    while (rig_write_some(rig, SIZE_MAX) > 0)
         ;
 }
 

@@ -5,12 +5,10 @@
 
 #include "support.h"
 
-#include <sys/uio.h>
-
 #include "base/buffer.h"
 #include "chat/outbox.h"
 
-enum { PIECES_MAX = 64, LENGTH_BYTES = 4 };
+enum { LENGTH_BYTES = 4 };
 
 struct rig {
     struct block_writer pushes, replies;
@@ -33,13 +31,8 @@ void rig_skip(struct rig *rig, struct block_writer *writer, uint32_t length);
 /* For outbox_trim(). */
 size_t rig_frame_length(const void *bytes);
 
-size_t pieces_total(const struct iovec *iov, int count);
-
-/* The first `length` bytes of the pieces were written. */
-void rig_keep(struct rig *rig, const struct iovec *iov, int count, size_t length);
-
 /* One write, of which the system takes at most `most`. Returns what it took. */
-size_t rig_write_some(struct rig *rig, int iov_max, size_t most);
+size_t rig_write_some(struct rig *rig, size_t most);
 
 void rig_write_all(struct rig *rig);
 

@@ -29,7 +29,7 @@ static void entries_expire_in_order(void **state)
     assert_int_equal(deadline_list_due_ms(&list), 164);
     assert_null(deadline_list_expire(&list, 163));
     assert_ptr_equal(deadline_list_expire(&list, 200), &first);
-    assert_null(first.list);
+    assert_false(deadline_entry_waits(&first));
     assert_ptr_equal(deadline_list_expire(&list, 200), &second);
     assert_null(deadline_list_expire(&list, 200));
 }
@@ -172,12 +172,13 @@ static void assert_invariants(const struct model *model)
 
     for (const struct deadline_entry *entry = list->head.next; entry != &list->head; entry = entry->next, linked++) {
         assert_ptr_equal(entry->next->previous, entry);
-        assert_ptr_equal(entry->list, list);                                                    /* I2 */
         assert_true(entry->next == &list->head || entry->due_ms <= entry->next->due_ms);        /* I1 */
         assert_true(entry->due_ms <= entry->active_ms + list->duration_ms + list->tick_ms - 1); /* I3 */
     }
-    for (size_t i = 0; i < MODEL_ENTRIES; i++)
+    for (size_t i = 0; i < MODEL_ENTRIES; i++) {
+        assert_int_equal(deadline_entry_waits(&model->entries[i]), model->in_list[i]); /* I2 */
         expected += model->in_list[i];
+    }
     assert_int_equal(linked, expected);
 }
 

@@ -84,7 +84,7 @@ static void marks_are_read_as_they_were_written(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++) {
-        struct mark read;
+        struct mark read = {0};
 
         mark_write(text, marks[i]);
         assert_true(mark_read((struct slice){text, sizeof text}, &read));

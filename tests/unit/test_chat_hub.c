@@ -88,20 +88,16 @@ static void test_the_wish_to_read_after_a_long_write_is_reported(void **state)
     struct hub *hub = stage->hubs[0];
     struct peer *alice = stage_login(stage, 0, "alice"), *bob = stage_login(stage, 0, "bob");
     struct session *session = bob->session;
-    struct iovec iov[64];
-    int count;
-    size_t length = 0;
+    struct slice output;
 
     (void)state;
     bob->writable = false; /* its writer is this test */
     say_to_bob(alice, 40);
-    count = session_output(session, iov, 64, scratch);
+    output = session_output(session, scratch);
     assert_true(session_wants_read(session));
-    say_to_bob(alice, 40);
+    say_to_bob(alice, 25); /* over half of the limit, by less than is being written */
     assert_false(session_wants_read(session));
-    for (int i = 0; i < count; i++)
-        length += iov[i].iov_len;
-    assert_true(session_sent(session, length, stage->now_ms));
+    assert_true(session_sent(session, output.length, stage->now_ms));
     assert_true(session_wants_read(session));
     assert_int_equal(count_changed(hub, session), 1);
     peer_reads(bob, TAKES_ALL);
@@ -176,7 +172,6 @@ static void test_a_held_back_request_is_no_reason_to_turn(void **state)
     assert_int_equal(stage->wakes[0], 0);
     assert_true(chat_run_worker(stage->chat));
     assert_int_equal(stage->wakes[0], 1);
-    assert_int_equal(hub_deadline(hub), 0);
     stage_run(stage);
     assert_int_equal(peer_skip(peer), 2);
     stage_free(stage);

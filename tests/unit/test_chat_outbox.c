@@ -35,7 +35,7 @@ static void test_a_range_grows_behind_what_was_sent(void **state)
     (void)state;
     rig_init(&rig);
     rig_put(&rig, &rig.pushes, 100, true);
-    assert_int_equal(rig_write_some(&rig, PIECES_MAX, 30), 30);
+    assert_int_equal(rig_write_some(&rig, 30), 30);
     rig_put(&rig, &rig.pushes, 100, true);
     assert_int_equal(rig.outbox.count, 1);
     assert_int_equal(rig.outbox.waiting_bytes, 170);
@@ -63,7 +63,7 @@ static void test_sent_in_two_parts_at_every_place(void **state)
 
         rig_init(&rig);
         put_mixed(&rig);
-        rig_write_some(&rig, PIECES_MAX, split);
+        rig_write_some(&rig, split);
         assert_int_equal(rig.outbox.waiting_bytes, 120 - split);
         rig_write_all(&rig);
         rig_check_all_came(&rig);
@@ -80,32 +80,33 @@ static void test_sent_byte_by_byte(void **state)
     (void)state;
     rig_init(&rig);
     put_mixed(&rig);
-    while (rig_write_some(&rig, 1, 1) > 0)
+    while (rig_write_some(&rig, 1) > 0)
         ;
     rig_check_all_came(&rig);
     rig_fini(&rig);
 }
 
-static void test_small_pieces_are_gathered(void **state)
+static void test_short_ranges_are_gathered(void **state)
 {
     struct rig rig;
-    struct iovec iov[PIECES_MAX];
+    struct slice piece;
 
     (void)state;
     rig_init(&rig);
+    assert_int_equal(outbox_piece(&rig.outbox, rig.scratch).length, 0);
     rig_put(&rig, &rig.pushes, OUTPUT_GATHER_BYTES / 2, true);
-    assert_int_equal(outbox_pieces(&rig.outbox, iov, PIECES_MAX, rig.scratch), 1);
-    assert_ptr_equal(iov[0].iov_base, rig.pushes.block->bytes); /* one alone is written from where it is */
+    piece = outbox_piece(&rig.outbox, rig.scratch);
+    assert_ptr_equal(piece.bytes, rig.pushes.block->bytes); /* one alone is written from where it is */
     outbox_sent(&rig.outbox, 0);
     rig_put(&rig, &rig.replies, OUTPUT_GATHER_BYTES / 2, false);
-    assert_int_equal(outbox_pieces(&rig.outbox, iov, PIECES_MAX, rig.scratch), 1);
-    assert_ptr_equal(iov[0].iov_base, rig.scratch);
-    assert_int_equal(iov[0].iov_len, OUTPUT_GATHER_BYTES);
-    assert_memory_equal(rig.scratch, rig.expected.bytes, OUTPUT_GATHER_BYTES);
+    rig_put(&rig, &rig.pushes, LENGTH_BYTES, true); /* too much */
+    piece = outbox_piece(&rig.outbox, rig.scratch);
+    assert_ptr_equal(piece.bytes, rig.scratch);
+    assert_int_equal(piece.length, OUTPUT_GATHER_BYTES);
+    assert_memory_equal(piece.bytes, rig.expected.bytes, OUTPUT_GATHER_BYTES);
     outbox_sent(&rig.outbox, 0);
-    rig_put(&rig, &rig.pushes, LENGTH_BYTES, true); /* too much to copy */
-    assert_int_equal(outbox_pieces(&rig.outbox, iov, PIECES_MAX, rig.scratch), 3);
-    outbox_sent(&rig.outbox, 0);
+    assert_int_equal(rig_write_some(&rig, 1), 1);
+    assert_int_equal(rig_write_some(&rig, SIZE_MAX), OUTPUT_GATHER_BYTES - 1);
     rig_write_all(&rig);
     rig_check_all_came(&rig);
     rig_fini(&rig);
@@ -114,20 +115,16 @@ static void test_small_pieces_are_gathered(void **state)
 static void test_bounds_of_one_write(void **state)
 {
     struct rig rig;
-    struct iovec iov[PIECES_MAX];
 
     (void)state;
     rig_init(&rig);
-    for (int i = 0; i < 7; i++)
-        rig_put(&rig, i % 2 == 0 ? &rig.pushes : &rig.replies, 60000, true);
-    assert_int_equal(outbox_pieces(&rig.outbox, iov, 3, rig.scratch), 3);
-    assert_int_equal(pieces_total(iov, 3), 180000);
-    outbox_sent(&rig.outbox, 0);
-    assert_int_equal(outbox_pieces(&rig.outbox, iov, PIECES_MAX, rig.scratch), 5);
-    assert_int_equal(pieces_total(iov, 5), OUTPUT_MAX_BYTES); /* the last piece is cut */
-    rig_keep(&rig, iov, 5, OUTPUT_MAX_BYTES);
-    outbox_sent(&rig.outbox, OUTPUT_MAX_BYTES);
-    rig_write_all(&rig);
+    rig_put(&rig, &rig.pushes, OUTPUT_GATHER_BYTES, true);
+    rig_put(&rig, &rig.replies, LENGTH_BYTES, false);
+    rig_put(&rig, &rig.pushes, OUTPUT_MAX_BYTES + 20, true);
+    assert_int_equal(rig_write_some(&rig, SIZE_MAX), OUTPUT_GATHER_BYTES); /* no room for another */
+    assert_int_equal(rig_write_some(&rig, SIZE_MAX), LENGTH_BYTES);        /* nothing that fits follows */
+    assert_int_equal(rig_write_some(&rig, SIZE_MAX), OUTPUT_MAX_BYTES);    /* cut */
+    assert_int_equal(rig_write_some(&rig, SIZE_MAX), 20);
     rig_check_all_came(&rig);
     rig_fini(&rig);
 }
@@ -145,7 +142,7 @@ static void test_compaction_lets_blocks_go(void **state)
         blocks[i] = block_hold(rig.pushes.block);
         rig_skip(&rig, &rig.pushes, BLOCK_BYTES - 100); /* the next frame stands in another block */
         if (i == 0)
-            rig_write_some(&rig, PIECES_MAX, 33);
+            rig_write_some(&rig, 33);
         assert_true(rig.outbox.shared_blocks <= OUTBOX_PINNED_BLOCKS_MAX + 1);
     }
     assert_int_equal(blocks[0]->references, 2); /* half sent: it stays in place */
@@ -182,8 +179,7 @@ static void test_full_blocks_are_not_copied(void **state)
 static void test_borrowed_bytes_stay_in_place(void **state)
 {
     struct rig rig;
-    struct iovec iov[PIECES_MAX];
-    int count;
+    struct slice piece;
 
     (void)state;
     rig_init(&rig);
@@ -191,16 +187,16 @@ static void test_borrowed_bytes_stay_in_place(void **state)
         rig_put(&rig, &rig.pushes, 30000, true);
         rig_skip(&rig, &rig.pushes, BLOCK_BYTES - 30000);
     }
-    count = outbox_pieces(&rig.outbox, iov, PIECES_MAX, rig.scratch);
-    assert_int_equal(count, 3);
+    piece = outbox_piece(&rig.outbox, rig.scratch);
+    assert_int_equal(piece.length, 30000);
     for (int i = 0; i < 40; i++) { /* more ranges, more blocks than are ever pinned otherwise */
         rig_put(&rig, &rig.pushes, 10, true);
         rig_skip(&rig, &rig.pushes, BLOCK_BYTES - 10);
-        assert_true(rig.outbox.shared_blocks <= 3 + OUTBOX_PINNED_BLOCKS_MAX + 1); /* what is not borrowed may move */
+        assert_true(rig.outbox.shared_blocks <= 1 + OUTBOX_PINNED_BLOCKS_MAX + 1); /* what is not borrowed may move */
     }
-    rig_keep(&rig, iov, count, 90000);
-    assert_memory_equal(rig.got.bytes, rig.expected.bytes, 90000);
-    outbox_sent(&rig.outbox, 90000);
+    buffer_append(&rig.got, piece.bytes, piece.length);
+    assert_memory_equal(rig.got.bytes, rig.expected.bytes, 30000);
+    outbox_sent(&rig.outbox, 30000);
     rig_put(&rig, &rig.replies, 10, false);
     assert_true(rig.outbox.shared_blocks <= OUTBOX_PINNED_BLOCKS_MAX + 1);
     rig_write_all(&rig);
@@ -229,7 +225,7 @@ static void test_trim_at_every_place(void **state)
 
         rig_init(&rig);
         put_mixed(&rig);
-        rig_write_some(&rig, PIECES_MAX, sent);
+        rig_write_some(&rig, sent);
         outbox_trim(&rig.outbox, rig_frame_length);
         assert_int_equal(rig.outbox.waiting_bytes, end - sent);
         assert_true(rig.outbox.push_bytes == 0 || rig.outbox.push_bytes == end - sent);
@@ -253,7 +249,7 @@ static void test_trim_inside_a_range_of_many_frames(void **state)
         rig_init(&rig);
         for (int i = 0; i < 5; i++)
             rig_put(&rig, &rig.pushes, 20, true);
-        rig_write_some(&rig, PIECES_MAX, sent);
+        rig_write_some(&rig, sent);
         outbox_trim(&rig.outbox, rig_frame_length);
         rig.expected.length = (sent + 19) / 20 * 20;
         assert_int_equal(rig.outbox.push_bytes, rig.expected.length - sent);
@@ -294,7 +290,7 @@ static void test_a_frame_larger_than_a_block(void **state)
     rig_put(&rig, &rig.replies, REPLY_PAYLOAD_MAX_BYTES + 22, false);
     rig_put(&rig, &rig.replies, 100, false);
     assert_true(rig.replies.block->capacity == BLOCK_BYTES);
-    while (rig_write_some(&rig, PIECES_MAX, 10007) > 0)
+    while (rig_write_some(&rig, 10007) > 0)
         ;
     rig_check_all_came(&rig);
     rig_fini(&rig);
@@ -307,7 +303,7 @@ int main(void)
         cmocka_unit_test(test_a_range_grows_behind_what_was_sent),
         cmocka_unit_test(test_sent_in_two_parts_at_every_place),
         cmocka_unit_test(test_sent_byte_by_byte),
-        cmocka_unit_test(test_small_pieces_are_gathered),
+        cmocka_unit_test(test_short_ranges_are_gathered),
         cmocka_unit_test(test_bounds_of_one_write),
         cmocka_unit_test(test_compaction_lets_blocks_go),
         cmocka_unit_test(test_full_blocks_are_not_copied),

@@ -54,17 +54,15 @@ static void random_append(struct rig *rig, struct model *model, uint64_t *seed)
 /* A write; between the look and its end, others may append (I3). */
 static void random_write(struct rig *rig, struct model *model, uint64_t *seed)
 {
-    struct iovec iov[PIECES_MAX];
-    int count = outbox_pieces(&rig->outbox, iov, 1 + (int)support_random(seed, PIECES_MAX - 1), rig->scratch);
+    struct slice piece = outbox_piece(&rig->outbox, rig->scratch);
     size_t length;
 
-    if (count == 0)
+    if (piece.length == 0)
         return;
     for (uint64_t appends = support_random(seed, 3); appends > 0; appends--)
         random_append(rig, model, seed);
-    length =
-        support_random(seed, 3) == 0 ? pieces_total(iov, count) : support_random(seed, pieces_total(iov, count) + 1);
-    rig_keep(rig, iov, count, length);
+    length = support_random(seed, 3) == 0 ? piece.length : support_random(seed, piece.length + 1);
+    buffer_append(&rig->got, piece.bytes, length);
     outbox_sent(&rig->outbox, length);
     model_sent(model, length);
 }

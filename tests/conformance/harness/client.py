@@ -207,9 +207,9 @@ class Client:
         writable = write and (events & select.POLLOUT or trouble)
         return bool(readable), bool(writable)
 
-    def _receive(self):
+    def _receive(self, count=RECV_BYTES):
         try:
-            data = self.socket.recv(RECV_BYTES)
+            data = self.socket.recv(count)
         except BlockingIOError:
             return
         except OSError:
@@ -221,6 +221,16 @@ class Client:
             # A reset behind a FIN is no error of recv(): it stays in SO_ERROR.
             error = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             self.ended = "reset" if self.was_reset or error else "fin"
+
+    def take_bytes(self, count):
+        """Take up to `count` of the bytes that have come, without waiting, also while reading is stopped: for one who
+        reads slowly. What they say is seen when reading goes on."""
+        while count > 0 and not self.ended:
+            before = len(self.decoder.buffer)
+            self._receive(min(count, RECV_BYTES))
+            if len(self.decoder.buffer) == before:
+                return
+            count -= len(self.decoder.buffer) - before
 
     def wait_readable(self, seconds):
         """Wait until something can be read, or the connection ended, but not longer than this."""

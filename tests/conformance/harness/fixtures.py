@@ -19,6 +19,12 @@ def server(request):
     return request.config.pool.shared()
 
 
+@pytest.fixture(params=["sqlite", "memory"])
+def either_store(request, start_server):
+    """The shared server, then one of the test's own without a disk: each store finds in another way what it keeps."""
+    return request.config.pool.shared() if request.param == "sqlite" else start_server("--store", "memory")
+
+
 @pytest.fixture
 def start_server(request):
     """start_server("--idle-timeout", "0.5") -> Server of this test's own, ended after it."""
@@ -43,11 +49,11 @@ def program(request):
 
 @pytest.fixture
 def connect(request):
-    """connect() -> Client of the shared server; connect(server, label=…, source=…, chop=…) of another one."""
+    """connect() -> Client of `server`; connect(server, label=…, source=…, chop=…) of another one."""
     opened = []
 
     def open_client(server=None, label=None, **how):
-        server = server or request.config.pool.shared()
+        server = server or request.getfixturevalue("server")
         client = Client(server, label or f"client {len(opened) + 1}", **how)
         opened.append(client)
         return client
