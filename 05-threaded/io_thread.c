@@ -10,8 +10,9 @@
  *
  *             A short read has emptied the socket, nearly always: 03 knows from the event when it has not. libevent tells
  *             of the peer's end (EV_CLOSED), but reports a reset like an event of any other kind, and of urgent data
- *             nothing; and that edge is spent. So here a short read is believed for SHORT_READ_BELIEVED_MS after the last
- *             one, and then asked about. Who talks is never asked, which saves a system call a message.
+ *             nothing; and that edge is spent. So a short read is followed by one more call, for EAGAIN; but not where the
+ *             peer is talking. There it is believed, and asked about once every BELIEVED_MS, for all at once: this saves
+ *             a system call a message, and costs a wake-up when they fall silent.
  *
  * Invariants. I3  readable and session_wants_read(): the connection is in the ready list, until it is read. Writable and
  *                 session_has_output(): it is written before the turn ends.
@@ -29,7 +30,6 @@
 #include <event2/event.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -37,14 +37,15 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/deadline_list.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "chat/hub.h"
 #include "watch.h"
 
 enum {
-    SHORT_READ_BELIEVED_MS = 100 /* long for who talks, and short for who waits to hear that a peer was reset */
+    RECEIVE_CALLS = 2, /* a turn and connection: one for what there is, one for EAGAIN */
+    TALKING_MS = 50,   /* whose reads are closer than this is talking */
+    BELIEVED_MS = 100  /* short for who waits to hear that a peer was reset */
 };
 
 struct connection {
@@ -52,14 +53,16 @@ struct connection {
     struct event *event;
     struct session *session; /* NULL: closed, and only still in the ready list (I4) */
     LIST_ENTRY(connection) siblings;
-    struct deadline_entry believed; /* since its last short read; in thread->believed */
+    LIST_ENTRY(connection) believed; /* in thread->believed, if is_believed */
+    uint64_t short_read_ms;          /* when the last one was */
     struct connection *next_ready;
     int fd;
     bool in_ready;
+    bool is_believed;
     bool readable;
     bool writable;
-    bool read_until_again; /* the peer's end was signalled: a short read does not say that nothing is left */
-    bool sent_fin;         /* shutdown(SHUT_WR) was called */
+    bool peer_ended; /* so the event said: a read will give 0, but for what came before */
+    bool sent_fin;   /* shutdown(SHUT_WR) was called */
 };
 
 struct io_thread {
@@ -74,7 +77,8 @@ struct io_thread {
     uint64_t deadline_ms; /* of `deadline_event`; UINT64_MAX: it is not pending */
     LIST_HEAD(, connection) connections;
     struct connection *ready_first, *ready_last;
-    struct deadline_list believed; /* connections whose last read was short */
+    LIST_HEAD(, connection) believed; /* those whose short reads were, until they are asked */
+    uint64_t ask_ms;                  /* when they are; UINT64_MAX: there are none */
     void (*room)(void *arg);
     void *room_arg;
     pthread_t owner; /* I5; set by the thread itself */
@@ -122,7 +126,7 @@ static void connection_ready(evutil_socket_t fd, short events, void *arg)
     (void)fd;
     owned(connection->thread);
     if ((events & EV_CLOSED) != 0)
-        connection->read_until_again = true;
+        connection->peer_ended = true;
     if ((events & (EV_READ | EV_CLOSED)) != 0)
         connection->readable = true;
     if ((events & EV_WRITE) != 0)
@@ -197,32 +201,60 @@ static void tell_if_drained(struct io_thread *thread, struct connection *connect
         session_end(connection->session, PEER_DRAINED, thread->now_ms);
 }
 
-static void believe(struct io_thread *thread, struct connection *connection)
+/* Whether the short read that has just been made is to be believed. */
+static bool believe(struct io_thread *thread, struct connection *connection)
 {
-    if (!deadline_entry_waits(&connection->believed))
-        deadline_list_put(&thread->believed, &connection->believed, thread->now_ms);
-    connection->believed.active_ms = thread->now_ms;
+    bool talks = thread->now_ms - connection->short_read_ms < TALKING_MS;
+
+    connection->short_read_ms = thread->now_ms;
+    /* A stop has to know that the socket is empty, which only EAGAIN says for sure (epoll(7)). */
+    if (!talks || connection->peer_ended || thread->draining)
+        return false;
+    if (LIST_EMPTY(&thread->believed))
+        thread->ask_ms = thread->now_ms + BELIEVED_MS;
+    if (!connection->is_believed)
+        LIST_INSERT_HEAD(&thread->believed, connection, believed);
+    connection->is_believed = true;
+    return true;
 }
 
-/* One read of READ_BUFFER_BYTES a turn, however much there is: the others have their turn, too. A stop has to know that
- * the socket is empty, which only EAGAIN says for sure (epoll(7)). */
-static void connection_read(struct io_thread *thread, struct connection *connection)
+static void believe_no_more(struct connection *connection)
+{
+    if (connection->is_believed)
+        LIST_REMOVE(connection, believed);
+    connection->is_believed = false;
+}
+
+/* True: it is worth another call. */
+static bool receive_once(struct io_thread *thread, struct connection *connection)
 {
     ssize_t length;
 
-    owned(thread);
     do {
         COUNTER_ADD(hub_counters(thread->hub), read_calls_total, 1);
         length = recv(connection->fd, thread->read_buffer, sizeof thread->read_buffer, 0);
     } while (length < 0 && errno == EINTR);
-    connection->readable = length == (ssize_t)sizeof thread->read_buffer ||
-                           (length > 0 && (connection->read_until_again || thread->draining));
-    if (length > 0 && !connection->readable)
-        believe(thread, connection);
-    if (length > 0)
+    if (length > 0) {
+        bool is_short = (size_t)length < sizeof thread->read_buffer;
+
         session_receive(connection->session, thread->read_buffer, (size_t)length, thread->now_ms);
-    else if (length == 0 || errno != EAGAIN)
+        connection->readable = !is_short || !believe(thread, connection);
+        return is_short && connection->readable;
+    }
+    connection->readable = false;
+    if (length == 0 || errno != EAGAIN)
         session_end(connection->session, length == 0 ? PEER_FINISHED : PEER_GONE, thread->now_ms);
+    return false;
+}
+
+/* Once READ_BUFFER_BYTES a turn, however much there is: the others have their turn, too. */
+static void connection_read(struct io_thread *thread, struct connection *connection)
+{
+    int calls = 0;
+
+    owned(thread);
+    while (session_wants_read(connection->session) && calls++ < RECEIVE_CALLS && receive_once(thread, connection))
+        ;
     tell_if_drained(thread, connection);
     read_later(thread, connection);
 }
@@ -281,7 +313,7 @@ static void connection_close(struct io_thread *thread, struct connection *connec
     session_free(connection->session);
     connection->session = NULL;
     LIST_REMOVE(connection, siblings);
-    deadline_list_drop(&connection->believed);
+    believe_no_more(connection);
     watch_end(connection->event); /* before the close: libevent names events by descriptor, too (I4) */
     close_descriptor(thread, connection->fd);
     if (!connection->in_ready)
@@ -332,15 +364,16 @@ static void take_handed_over(struct io_thread *thread)
         thread_stop(thread);
 }
 
-/* Those that have been silent since a short read are asked whether it had left something. */
+/* All that were believed, when it is time: whether their socket is empty. */
 static void ask_believed(struct io_thread *thread)
 {
-    struct deadline_entry *entry;
+    struct connection *connection;
 
-    while ((entry = deadline_list_expire(&thread->believed, thread->now_ms)) != NULL) {
-        struct connection *connection =
-            (struct connection *)(void *)((char *)entry - offsetof(struct connection, believed));
-
+    if (thread->now_ms < thread->ask_ms)
+        return;
+    thread->ask_ms = UINT64_MAX;
+    while ((connection = LIST_FIRST(&thread->believed)) != NULL) {
+        believe_no_more(connection);
         connection->readable = true;
         read_later(thread, connection);
     }
@@ -390,10 +423,10 @@ static void set_deadline(struct io_thread *thread, uint64_t deadline_ms)
 /* How to wait. A timer costs no system call: libevent makes the earliest one the timeout of epoll_wait(2). */
 static int wait_flags(struct io_thread *thread)
 {
-    uint64_t deadline_ms = hub_deadline(thread->hub), believed_ms = deadline_list_due_ms(&thread->believed);
+    uint64_t deadline_ms = hub_deadline(thread->hub);
 
-    if (believed_ms < deadline_ms)
-        deadline_ms = believed_ms;
+    if (thread->ask_ms < deadline_ms)
+        deadline_ms = thread->ask_ms;
     if (thread->ready_first != NULL || deadline_ms <= thread->now_ms)
         return EVLOOP_ONCE | EVLOOP_NONBLOCK;
     set_deadline(thread, deadline_ms);
@@ -481,7 +514,7 @@ struct io_thread *io_thread_new(struct chat *chat, void (*room)(void *arg), void
     }
     thread->wake = -1;
     thread->deadline_ms = UINT64_MAX;
-    deadline_list_init(&thread->believed, SHORT_READ_BELIEVED_MS);
+    thread->ask_ms = UINT64_MAX;
     thread->room = room;
     thread->room_arg = arg;
     if (thread_init(thread, chat))
