@@ -32,10 +32,10 @@ from peers import Peers                                                 # noqa: 
 SCENARIOS = {"churn": Churn, "reset storm": ResetStorm, "stalled readers": StalledReaders, "floods": Floods,
              "password storm": PasswordStorm, "slow peers": SlowPeers}
 
-# What the second half may need more than the first. It is what is left of chance: how many visitors were here at once,
-# which of the allocator's arenas a thread got, how much of a freed stack glibc keeps (up to 40 MiB of stacks, of which
-# only touched pages count). On 25,000 connections it is 168 bytes each, less than any object that a connection has: a
-# leak of one shows. At fewer connections only larger leaks show; there the sanitizers look.
+# What the second half may need more than the first. It is what is left of chance: pages of which only a part is in use,
+# the free ends of arenas, how much of a freed stack glibc keeps (up to 40 MiB of stacks, of which only touched pages
+# count). On 25,000 connections it is 168 bytes each, less than any object that a connection has: a leak of one shows. At
+# fewer connections only larger leaks show; there the sanitizers look.
 TOLERANCE_BYTES = 4 << 20
 CACHE_BYTES, FILL_BYTES = 24 << 20, 8000       # the first is more than cache_size in common/store/sqlite_schema.c
 SETTLE_S = 20           # L-3 gives a slow consumer 5 s, L-9 lingers for 2 s

@@ -1,8 +1,8 @@
 """How much memory a server has in use.
 
 What a program frees stays in its resident memory for the most part: glibc's allocator keeps it for the next peak. How
-much that is after the same load is chance, up to 8 MiB of it in 05-threaded. So before memory is looked at, the allocator
-is made to give back what is free (load_trim.c): what is left is in use, or lies in one page with what is in use.
+much that is after the same load is chance; in 05-threaded it was between 5 and 13 MiB. So before memory is looked at,
+the allocator is made to give back what is free (load_trim.c): what is left is in use, or lies in one page with it.
 """
 
 import os

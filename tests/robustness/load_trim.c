@@ -3,6 +3,8 @@
  * Idea.       What a program frees is not at once gone from its memory: each arena of glibc keeps it up to a bound, and
  *             whatever lies below something that is in use. How much that is after the same load is chance, several MiB
  *             more or less. Once it is given back, two moments can be compared, and a leak of one MiB shows.
+ *             malloc_trim() leaves the free end of each arena but the first. That is kept small by the threshold that
+ *             free() gives it back at, which glibc would raise with the largest block that was ever freed (mallopt(3)).
  *             A thread waits for the signal and tells by its name how often it was done: "trimmed 7".
  */
 #define _GNU_SOURCE
@@ -11,6 +13,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#define TRIM_THRESHOLD_BYTES (128 << 10) /* as glibc begins */
 
 static sigset_t asked;
 
@@ -38,7 +42,7 @@ __attribute__((constructor)) static void begin(void)
     sigemptyset(&asked);
     sigaddset(&asked, SIGRTMIN);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    if (pthread_create(&thread, NULL, trim, NULL) != 0)
+    if (mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES) == 0 || pthread_create(&thread, NULL, trim, NULL) != 0)
         abort();
     sigaddset(&before, SIGRTMIN);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
