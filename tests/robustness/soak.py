@@ -27,7 +27,8 @@ from load_live import Live                                              # noqa: 
 from load_memory import bytes_in_use, can_trim                          # noqa: E402
 from peers import Peers                                                 # noqa: E402
 
-OPTIONS = ("--log-level", "error", "--idle-timeout", "600", "--rate-limit", "200", "--frame-timeout", "2",
+# A burst is twice the rate (L-5): room for the 1000 messages that one speaker of SlowPeers may need.
+OPTIONS = ("--log-level", "error", "--idle-timeout", "600", "--rate-limit", "500", "--frame-timeout", "2",
            "--login-timeout", "5")
 WARM_UP = 0.2           # of the time
 
