@@ -102,7 +102,8 @@ FUZZ_SHARED     := $(filter-out tests/fuzz/fuzz_% tests/fuzz/replay.c,$(FUZZ_SOU
 UNIT_SOURCES    := $(sort $(wildcard $(TEST:%=tests/unit/test_%.c)))
 SOURCES         := $(COMMON_SOURCES) $(STAGE_SOURCES) $(CLIENT_SOURCES) $(BENCH_SOURCES) $(UNIT_SUPPORT) \
                    $(UNIT_SOURCES) $(FUZZ_SOURCES) $(EXAMPLE_SOURCES) $(PRELOAD_SOURCES)
-C_FILES         := $(SOURCES) $(wildcard common/*.h common/*/*.h 0?-*/*.h client/*.h bench/*.h tests/*/*.h)
+C_FILES         := $(SOURCES) $(wildcard tests/robustness/load_trim.c common/*.h common/*/*.h 0?-*/*.h client/*.h \
+                   bench/*.h tests/*/*.h)
 
 LIBRARY         := $(BUILD)/libchat.a
 BENCH_LIBRARY   := $(BUILD)/libbench.a

@@ -2,10 +2,9 @@
 
 Idea.       Each scenario runs twice on one server (its two halves), beside live peers in a process of their own
             (load_live.py). After each half the server must have the descriptors and the threads that it had before the
-            first. The first half is what allocator, caches and stacks grow by for such a peak; so the memory after the
-            second half is compared with that after the first: the same peak again must not need more. A flood's peak
-            is not the same each time, so where memory grew the scenario runs again, up to MOST_RUNS times in all: a
-            leak grows in each of them, the highest peak so far is met less and less often.
+            first. The first half is what caches, tables and stacks grow by for such a peak; so the memory in use after
+            the second half (load_memory.py) is compared with that after the first: the same peak again must not need
+            more.
 Bounds.     p99 of the live peers' pings stays under 50 ms (--p99-ms): on a machine that is not otherwise loaded.
 """
 
@@ -26,27 +25,21 @@ from harness.together import all_ok, in_one_piece                       # noqa: 
 from figures import record                                              # noqa: E402
 from load_churn import Churn                                            # noqa: E402
 from load_crowds import Floods, PasswordStorm, ResetStorm, SlowPeers, StalledReaders    # noqa: E402
-from load_live import LIVE_SESSIONS, WAIT_S, Live, percentile                                              # noqa: E402
+from load_live import LIVE_SESSIONS, WAIT_S, Live, percentile         # noqa: E402
+from load_memory import bytes_in_use, can_trim                          # noqa: E402
 from peers import Peers                                                 # noqa: E402
 
 SCENARIOS = {"churn": Churn, "reset storm": ResetStorm, "stalled readers": StalledReaders, "floods": Floods,
              "password storm": PasswordStorm, "slow peers": SlowPeers}
 
-# What the second half may need more than the first. It is what is left of chance: how many visitors were here at once,
-# which of the allocator's arenas a thread got, how much of a freed stack glibc keeps (up to 40 MiB of stacks, of which
-# only touched pages count). On 25,000 connections it is 168 bytes each, less than any object that a connection has: a
-# leak of one shows. At fewer connections only larger leaks show; there the sanitizers look.
+# What the second half may need more than the first. It is what is left of chance: pages of which only a part is in use,
+# the free ends of arenas, how much of a freed stack glibc keeps (up to 40 MiB of stacks, of which only touched pages
+# count). On 25,000 connections it is 168 bytes each, less than any object that a connection has: a leak of one shows. At
+# fewer connections only larger leaks show; there the sanitizers look.
 TOLERANCE_BYTES = 4 << 20
 CACHE_BYTES, FILL_BYTES = 24 << 20, 8000       # the first is more than cache_size in common/store/sqlite_schema.c
-MOST_RUNS = 6
-KEPT = ("ping p50 / p99 / max", "resident before / after each run")
+KEPT = ("ping p50 / p99 / max", "memory in use before / between / after")
 SETTLE_S = 20           # L-3 gives a slow consumer 5 s, L-9 lingers for 2 s
-
-
-def resident_bytes(server):
-    """Exact, unlike statm, where the kernel keeps a share of the count for each processor."""
-    lines = Path(f"/proc/{server.pid}/smaps_rollup").read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("Rss:"))
 
 
 def threads(server):
@@ -100,13 +93,9 @@ def fill_cache(server):
             all_ok(in_one_piece(client, [("private_chat", {"user_to": user.name, "text": "x" * FILL_BYTES})] * 100))
 
 
-def grew(memory):
-    """In the last run."""
-    return memory[-1] > memory[-2] + TOLERANCE_BYTES
-
-
 def measure(scenario, server, scale, p99_ms):
     """Both halves; returns the figures."""
+    can_trim(server)
     server.start()
     begin_story()
     began = time.monotonic()
@@ -118,18 +107,18 @@ def measure(scenario, server, scale, p99_ms):
         load.set_up()
         with Live(server) as live:
             before = observer.settled()
-            memory = [resident_bytes(server)]
-            while len(memory) < 3 or grew(memory) and len(memory) <= MOST_RUNS:
+            memory = [bytes_in_use(server)]
+            for _ in range(2):
                 load.run()
                 live.check()
                 observer.settled(before)
-                memory.append(resident_bytes(server))
+                memory.append(bytes_in_use(server))
             talk = live.finish()
         observer.client.close()
     server.check()
     server.stop()
-    if grew(memory):
-        raise Failure(f"memory grew in each run: {' / '.join(map(mebibytes, memory))} before the first and after each")
+    if memory[2] > memory[1] + TOLERANCE_BYTES:
+        raise Failure(f"memory in use before, between and after the halves: {' / '.join(map(mebibytes, memory))}")
     if percentile(talk["ping"], 0.99) * 1000 > p99_ms:
         raise Failure(f"a ping of the live peers took {latencies(talk['ping'])}, and p99 must be under {p99_ms:g} ms; an "
                       f"echo by a process that does nothing else took {latencies(talk['echo'])}: the machine's share")
@@ -155,7 +144,7 @@ def report(figures, talk, memory, seconds):
             "ping p50 / p99 / max": latencies(talk["ping"]),
             "message p50 / p99 / max": latencies(talk["message"]),
             "the machine's echo p50 / p99 / max": latencies(talk["echo"]),
-            "resident before / after each run": " / ".join(map(mebibytes, memory)),
+            "memory in use before / between / after": " / ".join(map(mebibytes, memory)),
             "seconds": round(seconds)}
 
 
@@ -199,7 +188,7 @@ def main():
             failed = failed or bool(failure)
             figures[f"{stage}, {name}"] = summary(result or {})
     if arguments.record and not failed:
-        record("load", figures, ["tests/robustness/load*.py", "tests/robustness/peers.py"])
+        record("load", figures, ["tests/robustness/load*", "tests/robustness/peers.py"])
     sys.exit(failed)
 
 

@@ -17,6 +17,10 @@ from servers import Failure, Subject
 
 SLOTS = 96              # visitors at a time
 WAIT_S = 300
+
+# How many others a visitor writes to. Two who have written to each other are a conversation from then on, some 250 bytes
+# that stay: all of them are to be there soon, and not only when each of the 96 has met each.
+PARTNERS = 8
 HALF_A_FRAME = bytes.fromhex("c4a7 01 00 0401 0000 00000009 00000040") + b'{"user_to":'
 FILLER = "said and gone " * 20
 
@@ -44,7 +48,7 @@ class Visitor(Peer):
 
     def rest(self):
         """What is sent behind the login, without waiting for its reply."""
-        other = self.churn.accounts[self.churn.chance.randrange(SLOTS)].name
+        other = self.churn.accounts[(self.slot + self.churn.chance.randrange(PARTNERS)) % SLOTS].name
         saying = [self.request("private_chat", user_to=other, text=FILLER) for _ in range(2)]
         if self.kind.startswith("mid-frame"):
             return b"".join(saying) + HALF_A_FRAME
