@@ -628,16 +628,16 @@ def test_a_storm_of_resets_leaves_nothing(start_server, online, user, name, what
 @needs("accounts")
 @undisturbed("memory is measured")
 def test_connections_that_have_gone_leave_no_memory(start_server, online, leave_out):
-    """6000 of them, each in the middle of a frame. They come in storms of 200, and 1000 before them have made the server
+    """6000 of them, each in the middle of a frame. They come in storms of 100, and 2000 before them have made the server
     what it is: how many are there at once decides how much memory its allocator, and its threads, keep."""
     server = start_server("--store", "memory", env=without_quarantine())
     if has_own_memory(server):
         leave_out("ThreadSanitizer's own memory grows with every page that was ever used")
     alice = online("alice", server)
-    for storms in (5, 30):
+    for storms in (20, 60):
         before = resident_bytes(server)
         for _ in range(storms):
-            storm(server, 200, PING + LONG_PING[:-1])
+            storm(server, 100, PING + LONG_PING[:-1])
             alone(server, alice)
     grown = resident_bytes(server) - before
     assert grown < 2 << 20, f"{grown >> 10} KiB more after 6000 connections"
