@@ -29,14 +29,12 @@ static inline uint64_t json_scan_word(uint64_t word)
     return found & JSON_SCAN_TOPS;
 }
 
-/* Fewer than eight bytes as a word, zeros behind them: what two looks see twice is the same. */
+/* One to seven bytes as a word, zeros behind them: what two looks see twice is the same. */
 static inline uint64_t json_scan_load(const char *bytes, size_t length)
 {
     const unsigned char *at = (const unsigned char *)bytes;
     uint32_t low, high;
 
-    if (length == 0)
-        return 0;
     if (length < sizeof(low))
         return at[0] | (uint64_t)at[length / 2] << length / 2 * 8 | (uint64_t)at[length - 1] << (length - 1) * 8;
     memcpy(&low, bytes, sizeof(low));
@@ -67,7 +65,9 @@ static inline size_t json_plain_bytes(const char *bytes, size_t length, bool asc
         if (plain < sizeof(word))
             return i + plain;
     }
-    return i + json_plain_in_word(json_scan_load(bytes + i, length - i), tops); /* zeros are not plain */
+    if (i < length) /* an empty string may have no bytes to point to */
+        i += json_plain_in_word(json_scan_load(bytes + i, length - i), tops); /* the zeros are not plain */
+    return i;
 }
 
 #endif
