@@ -244,8 +244,9 @@ test: test-packages ## everything that must pass; installs what is missing
 	$(call heading,The examples and the client)
 	$(PYTHON) -m pytest -q tests/examples
 	$(PYTHON) -m pytest -q tests/client
-	$(call heading,The load generator)
+	$(call heading,The load generator$(comma) and what a message costs in counts)
 	$(PYTHON) -m pytest -q tests/bench
+	$(submake) bench-quick
 	$(call heading,The conformance suite itself)
 	$(submake) test-harness
 	$(call heading,Conformance of each stage: $(or $(STAGES),none yet))

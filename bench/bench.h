@@ -88,8 +88,12 @@ void bench_look(struct bench *bench, struct look *look);
 void bench_progress(const char *what, double done);
 void bench_progress_end(void);
 
-/* takein.c: connect `count` links from `first` on, and log them in. */
-void bench_enter(struct bench *bench, uint32_t first, uint32_t count, const char *what);
+/* takein.c: connect those that talk, with accounts of their own, and log them in. */
+void bench_enter(struct bench *bench);
+
+/* takein.c: accounts for the idle ones, which those that talk ask for; then connect them, and log them in. */
+void bench_prepare_idle(struct bench *bench);
+void bench_enter_idle(struct bench *bench);
 
 /* takein.c: the groups are made and joined, and everybody knows. */
 void bench_join(struct bench *bench);

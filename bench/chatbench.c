@@ -276,12 +276,13 @@ static void parse(struct plan *plan, int argc, char **argv)
     check(plan);
 }
 
-static void take_in_idle(struct bench *bench)
+/* Accounts stay when connections go, so they are no part of what an idle connection takes. */
+static void take_in(struct bench *bench)
 {
-    if (bench->plan.idle == 0)
-        return;
+    bench_enter(bench);
+    bench_prepare_idle(bench);
     bench_look(bench, &bench->before_idle);
-    bench_enter(bench, bench->talking, bench->plan.idle, "idle");
+    bench_enter_idle(bench);
     bench_look(bench, &bench->after_idle);
 }
 
@@ -293,8 +294,7 @@ int main(int argc, char **argv)
 
     parse(&plan, argc, argv);
     bench_init(&bench, &plan);
-    bench_enter(&bench, 0, bench.talking, "logging in");
-    take_in_idle(&bench);
+    take_in(&bench);
     if (plan.storm > 0) {
         bench_storm(&bench);
     } else {

@@ -37,6 +37,9 @@ WORKLOADS = {
 MARGIN = 0.05
 MARGIN_OF_THREADS = 0.25
 MARGIN_ABSOLUTE = 0.02      # of a count near 0
+# On a machine that is busy the generator's bursts come in more pieces, and each piece costs calls. So what is over its
+# budget is counted again: a server that does too much does so every time.
+ATTEMPTS = 4
 
 TOOLS = {
     "strace": ("strace", "-D", "-f", "-c", "-o", "{data}/tool"),
@@ -99,6 +102,23 @@ def margin_of(stage, budget):
     return max(MARGIN_ABSOLUTE, budget * (MARGIN_OF_THREADS if stage.startswith("01") else MARGIN))
 
 
+def excess(stage, workload, found, budget):
+    """A sentence for each count that is over its budget."""
+    return [f"{stage}, {workload}: {found[what]:,} {what} a message, the budget is {budget[what]:,}"
+            for what in found if what in budget and found[what] > budget[what] + margin_of(stage, budget[what])]
+
+
+def count_and_compare(stage, workload, budget):
+    """The counts, and what is over its budget, which is told only if it is so every time."""
+    for _ in range(ATTEMPTS):
+        found = count(servers.stage(stage), workload)
+        print(f"{stage:<14}{workload:<8}" + "".join(f"{value:>14,.3f}" for value in found.values()), flush=True)
+        over = excess(stage, workload, found, budget)
+        if not over:
+            break
+    return found, over
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--write", action="store_true", help="write the budgets instead of checking them")
@@ -110,13 +130,13 @@ def main():
                                        ("writes", "wakeups", "syscalls", "epoll_ctl", "allocations", "instructions")))
     for stage in arguments.stages:
         for workload in WORKLOADS:
-            found = count(servers.stage(stage), workload)
-            print(f"{stage:<14}{workload:<8}" + "".join(f"{value:>14,.3f}" for value in found.values()), flush=True)
             budget = budgets.setdefault(stage, {}).setdefault(workload, {})
             if arguments.write:
+                budget.clear()
+            found, too_much = count_and_compare(stage, workload, budget)
+            over += too_much
+            if arguments.write:
                 budget.update(found)
-            over += [f"{stage}, {workload}: {found[what]:,} {what} a message, the budget is {budget[what]:,}"
-                     for what in found if what in budget and found[what] > budget[what] + margin_of(stage, budget[what])]
     if arguments.write:
         BUDGETS.write_text(json.dumps(dict(sorted(budgets.items())), indent=2) + "\n")
     print("\n".join(over) or "All are within their budgets.")

@@ -24,6 +24,9 @@ struct progress {
 
 static struct progress progress;
 
+/* step_prepare_other(): the first talking link asks for the account of this one, the second for that of the next. */
+static uint32_t accounts_from;
+
 static void step_is_done(void)
 {
     progress.done++;
@@ -72,12 +75,30 @@ static void do_step(struct bench *bench, uint32_t first, uint32_t count, step_fu
     }
 }
 
-static unsigned step_enter(struct bench *bench, struct link *link)
+static void open_link(struct bench *bench, struct link *link)
 {
     if (!link_open(link, &bench->target, (uint32_t)(link - bench->links)))
         bench_fail("cannot connect: %s", strerror(errno));
+}
+
+static unsigned step_enter_first(struct bench *bench, struct link *link)
+{
+    open_link(bench, link);
     return bench->plan.protocol->prepare(&link->out, slice_of(link->name)) +
            bench->plan.protocol->enter(&link->out, slice_of(link->name));
+}
+
+static unsigned step_prepare_other(struct bench *bench, struct link *link)
+{
+    const struct link *other = &bench->links[accounts_from + (link - bench->links)];
+
+    return bench->plan.protocol->prepare(&link->out, slice_of(other->name));
+}
+
+static unsigned step_enter(struct bench *bench, struct link *link)
+{
+    open_link(bench, link);
+    return bench->plan.protocol->enter(&link->out, slice_of(link->name));
 }
 
 static unsigned step_create(struct bench *bench, struct link *link)
@@ -95,9 +116,23 @@ static unsigned step_settle(struct bench *bench, struct link *link)
     return bench->plan.protocol->settle(&link->out);
 }
 
-void bench_enter(struct bench *bench, uint32_t first, uint32_t count, const char *what)
+void bench_enter(struct bench *bench)
 {
-    do_step(bench, first, count, step_enter, what);
+    do_step(bench, 0, bench->talking, step_enter_first, "logging in");
+}
+
+void bench_prepare_idle(struct bench *bench)
+{
+    for (accounts_from = bench->talking; accounts_from < bench->link_count; accounts_from += bench->talking) {
+        uint32_t rest = bench->link_count - accounts_from;
+
+        do_step(bench, 0, rest < bench->talking ? rest : bench->talking, step_prepare_other, "accounts");
+    }
+}
+
+void bench_enter_idle(struct bench *bench)
+{
+    do_step(bench, bench->talking, bench->plan.idle, step_enter, "idle");
 }
 
 static void stop_reading(struct bench *bench)
