@@ -65,7 +65,7 @@ struct range {
 
 /* A burst is one range. Where all of a group talk at once it is three: what came before one's own message, the reply to
  * it, and what came after. Who reads never needs more. */
-enum { OUTBOX_OWN_RANGES = 2 };
+enum { OUTBOX_OWN_RANGES = 3 };
 
 struct outbox {
     struct range *ranges; /* `own`, or on the heap (I4); the live ones are first to first + count */
