@@ -4,9 +4,9 @@ data.
     python3 bench/page.py              write the tables
     python3 bench/page.py --check      change nothing; say what is not as the data has it
 
-A table stands between two comments, which say what is in it: `table: budgets`, or a figure of docs/benchmarks/summary.csv
-and scenarios: `table: deliveries_per_cpu_second of fan-100-64 fan-100-512`. It has a line a server: the median, and how far
-the rounds were from it at most.
+A table stands between two comments, which say what is in it: `table: budgets`, `table: serial`, or a figure of
+docs/benchmarks/summary.csv and scenarios: `table: deliveries_per_cpu_second of fan-100-64 fan-100-512`. Such a one has a
+line a server: the median, and how far the rounds were from it at most.
 
 A figure in prose has its source before it, in a comment: server, scenario, figure. It is looked for in budgets.json, then in
 summary.csv, and has to be right to the digit that is written: <!-- 03-epoll, fan-10, writes -->0.157
@@ -20,7 +20,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "benchmarks.md"
-SUMMARY = ROOT / "docs" / "benchmarks" / "summary.csv"
+DATA = ROOT / "docs" / "benchmarks"
 TABLE = re.compile(r"(<!-- table: (.*?) -->\n).*?(<!-- end -->)", re.DOTALL)
 FIGURE = re.compile(r"<!-- ([\w-]+), ([\w-]+), (\w+) -->([\d,]+(?:\.\d+)?)")
 
@@ -29,11 +29,12 @@ def budgets():
     return json.loads((ROOT / "bench" / "budgets.json").read_text())
 
 
-def measured():
-    """The rows of summary.csv."""
-    if not SUMMARY.exists():
+def measured(name="summary"):
+    """The rows of summary.csv, or of another one."""
+    path = DATA / f"{name}.csv"
+    if not path.exists():
         return []
-    with open(SUMMARY, newline="", encoding="utf-8") as file:
+    with open(path, newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
@@ -75,9 +76,15 @@ def measured_table(figure, scenarios):
                                 for server in servers])
 
 
+def serial_table():
+    rows = measured("serial")
+    return table_of([name.replace("_", " ") for name in rows[0] if name != "scenario"],
+                    [(row["scenario"], [value for name, value in row.items() if name != "scenario"]) for row in rows])
+
+
 def table(what):
-    if what == "budgets":
-        return budgets_table()
+    if what in ("budgets", "serial"):
+        return budgets_table() if what == "budgets" else serial_table()
     figure, _, scenarios = what.partition(" of ")
     return measured_table(figure, scenarios.split())
 

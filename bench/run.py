@@ -11,6 +11,7 @@ second of the server's CPU time hold all the same.
 
     lines.csv       a line a run
     summary.csv     medians, least and most of a scenario and server, over the rounds
+    serial.csv      what share of a message in 05-threaded is serial, and what that allows on more cores
     machine.json    what it was measured on
 """
 
@@ -27,6 +28,7 @@ import sys
 
 import plots
 import scenarios
+import serial
 import servers
 import tables
 
@@ -119,6 +121,7 @@ def main():
     arguments.out.mkdir(parents=True, exist_ok=True)
     tables.write_csv(arguments.out / "lines.csv", lines)
     tables.write_csv(arguments.out / "summary.csv", rows)
+    tables.write_csv(arguments.out / "serial.csv", list(serial.shares(rows)))
     (arguments.out / "machine.json").write_text(json.dumps(machine(arguments, lines), indent=2) + "\n")
     plots.draw(rows, arguments.out)
     refused = [line for line in lines if line["refused"]]

@@ -33,7 +33,7 @@ def test_a_table_of_what_was_measured(tmp_path, monkeypatch):
     lines += [line(number, rate=400, busy=0.99, server="redis") for number in (1, 2, 3)]
     tables.refuse(lines)
     tables.write_csv(tmp_path / "summary.csv", tables.summarise(lines))
-    monkeypatch.setattr(page, "SUMMARY", tmp_path / "summary.csv")
+    monkeypatch.setattr(page, "DATA", tmp_path)
     text = page.with_tables("<!-- table: messages_per_second of pairs storm -->\nold\n<!-- end -->")
     assert text.splitlines()[1:-1] == ["| | pairs | storm |", "| --- | ---: | ---: |", "| 03-epoll | 1,000 ±20 % | – |",
                                        "| redis | – | – |"]
