@@ -84,12 +84,12 @@ static void listener_pause(struct server *server, int reason, uint64_t closes)
  * for a bye. */
 static void start_threads(struct connection *connection)
 {
-    char scratch[OUTPUT_GATHER_BYTES];
+    char scratch[OUTPUT_MAX_BYTES];
 
     if (client_threads_start(connection))
         return;
     session_refuse(connection->session);
-    if (connection->started == 0)
+    if (connection->started == 0 && session_has_output(connection->session))
         connection_write(connection, scratch);
 }
 
@@ -186,7 +186,7 @@ void connection_read(struct connection *connection, char *buffer)
 void connection_write(struct connection *connection, char *scratch)
 {
     struct server *server = connection->server;
-    struct slice output = session_output(connection->session, scratch);
+    struct slice output = session_output(connection->session, scratch, OUTPUT_MAX_BYTES);
     ssize_t length;
     int error;
 

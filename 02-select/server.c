@@ -204,7 +204,8 @@ static void connection_write(struct server *server, struct connection *connectio
 {
     struct slice output;
 
-    while (connection->writable && (output = session_output(connection->session, server->scratch)).length > 0) {
+    while (connection->writable &&
+           (output = session_output(connection->session, server->scratch, sizeof server->scratch)).length > 0) {
         ssize_t length;
 
         do {

@@ -75,7 +75,7 @@ struct server {
     bool draining;
     LIST_HEAD(, connection) connections; /* I1 */
     char read_buffer[READ_BUFFER_BYTES];
-    char scratch[OUTPUT_GATHER_BYTES];
+    char scratch[OUTPUT_MAX_BYTES];
 };
 
 static void connection_close(struct server *server, struct connection *connection, bool reset);
@@ -224,7 +224,7 @@ static void connection_ended(struct bufferevent *buffers, short what, void *arg)
 static void lend_output(struct server *server, struct connection *connection)
 {
     struct evbuffer *output = bufferevent_get_output(connection->buffers);
-    struct slice piece = session_output(connection->session, server->scratch);
+    struct slice piece = session_output(connection->session, server->scratch, sizeof server->scratch);
 
     if (piece.length == 0)
         return;

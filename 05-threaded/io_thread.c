@@ -78,7 +78,7 @@ struct io_thread {
     LIST_HEAD(, connection) connections;
     struct connection *ready_first, *ready_last;
     LIST_HEAD(, connection) believed; /* those whose short reads were, until they are asked */
-    uint64_t ask_ms;                  /* when they are; UINT64_MAX: there are none */
+    uint64_t ask_ms;                  /* when they are; UINT64_MAX: not before another one is believed */
     void (*room)(void *arg);
     void *room_arg;
     pthread_t owner; /* I5; set by the thread itself */
@@ -264,7 +264,8 @@ static void connection_write(struct io_thread *thread, struct connection *connec
 {
     struct slice output;
 
-    while (connection->writable && (output = session_output(connection->session, thread->scratch)).length > 0) {
+    while (connection->writable &&
+           (output = session_output(connection->session, thread->scratch, sizeof thread->scratch)).length > 0) {
         ssize_t length;
 
         do {
@@ -405,7 +406,7 @@ static void serve_ready(struct io_thread *thread)
     }
 }
 
-/* Most turns leave it as it is. */
+/* Most turns leave it as it is. libevent needs no memory for it: it was among its timers before (thread_init()). */
 static void set_deadline(struct io_thread *thread, uint64_t deadline_ms)
 {
     uint64_t wait_ms = deadline_ms - thread->now_ms;
@@ -493,12 +494,14 @@ struct counters *io_thread_counters(struct io_thread *thread)
 /* Wake and pipe are level-triggered: quiet when nothing happens, and nothing of them can be lost. False: logged. */
 static bool thread_init(struct io_thread *thread, struct chat *chat)
 {
+    static const struct timeval at_once = {0};
+
     if (hand_over_init(&thread->pipe) && (thread->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) >= 0 &&
         (thread->base = watch_base_new()) != NULL &&
         (thread->wake_event = watch(thread->base, thread->wake, EV_READ, wake_ready, thread)) != NULL &&
         (thread->hand_over_event = watch(thread->base, thread->pipe.take, EV_READ, hand_over_ready, thread)) != NULL &&
         (thread->deadline_event = evtimer_new(thread->base, deadline_passed, thread)) != NULL &&
-        (thread->hub = hub_new(chat, thread_wake, thread)) != NULL)
+        event_add(thread->deadline_event, &at_once) == 0 && (thread->hub = hub_new(chat, thread_wake, thread)) != NULL)
         return true;
     log_error("cannot make an event loop with edge-triggered events: %s", strerror(errno));
     return false;

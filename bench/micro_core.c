@@ -80,7 +80,7 @@ static void turn(struct bench *bench)
 
     hub_turn(bench->hub, clock_monotonic_ms());
     while ((session = hub_next_changed(bench->hub)) != NULL) {
-        while ((output = session_output(session, bench->scratch)).length > 0) {
+        while ((output = session_output(session, bench->scratch, sizeof bench->scratch)).length > 0) {
             bench->bytes_out += output.length;
             session_sent(session, output.length, clock_monotonic_ms());
         }

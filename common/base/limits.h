@@ -20,8 +20,9 @@
  * they pin are copied into a block of their own, so a slow reader costs about what waits for it. */
 #define OUTBOX_PINNED_BLOCKS_MAX 4
 
-/* Pieces up to this total are gathered into one buffer before a write: to copy so few bytes is cheaper than a second
- * send, and one contiguous send(2) is cheaper than a sendmsg(2) of pieces. */
+/* Short pieces, up to this total, are gathered into one buffer before a write: to copy so few bytes is cheaper than a
+ * second send, and one contiguous send(2) is cheaper than a sendmsg(2) of pieces. 02, 03 and 05 write until the system is
+ * full. 01 and 04, which write once a turn, gather up to OUTPUT_MAX_BYTES: what a turn has encoded has to leave, too. */
 #define OUTPUT_GATHER_BYTES 16384
 
 /* Most that one session_output() hands out: bounds the time that one write may take. */
@@ -106,7 +107,7 @@
 #define WORKER_QUEUE_MAX 256
 #define WORKER_RETRY_MS 1000
 
-/* Hubs that one engine serves: a handle names its hub in eight bits. */
+/* Hubs that one engine serves: a set of them is a bit each. */
 #define HUBS_MAX 64
 
 #endif

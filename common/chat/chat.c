@@ -1,7 +1,7 @@
 /* chat.c - the driver of engine, store and workers. See chat.h.
  *
  * Invariants. I1  engine_run() is called by one thread at a time: by the engine's thread, or under `run_mutex`.
- *             I2  whatever is queued is run: who queues signals the thread after queueing, or runs it himself.
+ *             I2  whatever is queued is run: who queues signals the thread after queueing, runs it himself, or wakes a hub that will.
  */
 #include "chat/chat.h"
 

@@ -6,7 +6,7 @@
  *
  *                      --store sqlite                            --store memory
  *      hub ──submit──▶ queue ──▶ engine's thread      hub ──submit──▶ lock, run, unlock
- *      workers ───────▶ queue ──▶ engine's thread     worker ────────▶ lock, run, unlock
+ *      workers ───────▶ queue ──▶ engine's thread     worker ────────▶ queue, wakes the hub
  *
  * Threads.    chat_new(), chat_start() and chat_free() in main(); the others from any thread.
  */
@@ -56,8 +56,8 @@ unsigned chat_add_hub(struct chat *chat, struct inbox *inbox, struct counters *c
 /* Hand `batch` to the engine, which owns it from here on, and see to it that the engine runs. */
 void chat_submit(struct chat *chat, struct engine_batch *batch);
 
-/* Let an engine that had to leave work (engine_stuck()) try again. True: it is still stuck; call this again after
- * HUB_RETRY_MS. Nothing to do where the engine has a thread. Called by a hub's owner. */
+/* Where the engine has no thread: run what is queued, such as a worker's result, or what the engine had to leave
+ * (engine_stuck()). True: that is still there; call this again after HUB_RETRY_MS. Called by a hub's owner. */
 bool chat_go_on(struct chat *chat);
 
 /* Count one more open connection; false: --max-connections are open (L-6). chat_leave() counts it off. */

@@ -50,10 +50,18 @@ void effects_batch_discard(struct effects_batch *batch)
 /* NULL: no memory; the batch has not failed. */
 static void *allocate(struct effects_batch *batch, size_t size)
 {
+    void *bytes;
+
     if (batch->memory == NULL)
         batch->memory = effect_memory_new();
-    return batch->memory != NULL ? arena_alloc(&batch->memory->arena, size) : NULL;
+    if (batch->memory == NULL)
+        return NULL;
+    bytes = arena_alloc(&batch->memory->arena, size);
+    batch->bytes = batch->memory->arena.used_bytes;
+    return bytes;
 }
+
+_Static_assert(HUBS_MAX <= 64, "a set of hubs is a bit each of 64");
 
 static struct effects *list_of_hub(struct effects_batch *batch, unsigned hub)
 {
@@ -107,7 +115,6 @@ struct effect *effects_add(struct effects_batch *batch, unsigned hub, enum effec
     effect = &list->items[list->count++];
     memset(effect, 0, sizeof *effect);
     effect->kind = kind;
-    batch->bytes += sizeof *effect;
     return effect;
 }
 
@@ -117,8 +124,6 @@ void *effects_alloc(struct effects_batch *batch, size_t size)
 
     if (bytes == NULL)
         batch->failed = true;
-    else
-        batch->bytes += size;
     return bytes;
 }
 

@@ -80,9 +80,9 @@ void session_end(struct session *session, enum session_end_cause cause, uint64_t
  * when it becomes true again. */
 bool session_wants_read(const struct session *session);
 
-/* What to write next; empty: nothing. Short pieces are gathered into `scratch` (OUTPUT_GATHER_BYTES). Valid until
+/* What to write next; empty: nothing. Short pieces are gathered into `scratch`, `gather_bytes` at most. Valid until
  * session_sent(), which must follow before the next session_output() (I2). */
-struct slice session_output(struct session *session, char *scratch);
+struct slice session_output(struct session *session, char *scratch, size_t gather_bytes);
 
 /* Of what session_output() gave, the system took `length` bytes; short or 0 is no error. Returns whether that was all of
  * it: if not, the system is full. */

@@ -235,14 +235,14 @@ static struct slice rest_of(const struct outbox *outbox, uint32_t index)
 }
 
 /* Copies into `scratch` as many of the first ranges as fit, whole. Returns how many bytes that are. */
-static size_t gather(struct outbox *outbox, char *scratch)
+static size_t gather(struct outbox *outbox, char *scratch, size_t gather_bytes)
 {
     size_t length = 0;
 
     for (outbox->borrowed = 0; outbox->borrowed < outbox->count; outbox->borrowed++) {
         struct slice rest = rest_of(outbox, outbox->borrowed);
 
-        if (rest.length > OUTPUT_GATHER_BYTES - length)
+        if (rest.length > gather_bytes - length)
             break;
         memcpy(scratch + length, rest.bytes, rest.length);
         length += rest.length;
@@ -250,7 +250,7 @@ static size_t gather(struct outbox *outbox, char *scratch)
     return length;
 }
 
-struct slice outbox_piece(struct outbox *outbox, char *scratch)
+struct slice outbox_piece(struct outbox *outbox, char *scratch, size_t gather_bytes)
 {
     struct slice piece;
 
@@ -258,8 +258,8 @@ struct slice outbox_piece(struct outbox *outbox, char *scratch)
     if (outbox->count == 0)
         return (struct slice){NULL, 0};
     piece = rest_of(outbox, 0);
-    if (outbox->count > 1 && piece.length + rest_of(outbox, 1).length <= OUTPUT_GATHER_BYTES)
-        piece = (struct slice){scratch, gather(outbox, scratch)};
+    if (outbox->count > 1 && piece.length + rest_of(outbox, 1).length <= gather_bytes)
+        piece = (struct slice){scratch, gather(outbox, scratch, gather_bytes)};
     else
         outbox->borrowed = 1;
     if (piece.length > OUTPUT_MAX_BYTES)

@@ -88,8 +88,8 @@ void outbox_fini(struct outbox *outbox);
 bool outbox_append(struct outbox *outbox, struct block *block, uint32_t offset, uint32_t length, bool push);
 
 /* What to write next, at most OUTPUT_MAX_BYTES; empty: nothing. It is the first range where that lies, or, where several
- * are short, as many as fit into `scratch` (OUTPUT_GATHER_BYTES), copied. */
-struct slice outbox_piece(struct outbox *outbox, char *scratch);
+ * are short, as many as fit into the `gather_bytes` of `scratch`, copied. */
+struct slice outbox_piece(struct outbox *outbox, char *scratch, size_t gather_bytes);
 
 /* The first `length` bytes of what outbox_piece() gave were written. */
 void outbox_sent(struct outbox *outbox, size_t length);

@@ -389,13 +389,13 @@ bool session_has_output(const struct session *session)
 
 /* The stall timeout stays in its list when all is sent, as the next output is near where there is any; when it is due
  * and nothing waits, it is forgotten (expire_ends()). So a message costs no list operation. */
-struct slice session_output(struct session *session, char *scratch)
+struct slice session_output(struct session *session, char *scratch, size_t gather_bytes)
 {
     if (!session_has_output(session))
         return (struct slice){NULL, 0};
     if (!deadline_entry_waits(&session->stall))
         deadline_list_put(&session->hub->stall, &session->stall, session->hub->now_ms);
-    return outbox_piece(&session->outbox, scratch);
+    return outbox_piece(&session->outbox, scratch, gather_bytes);
 }
 
 bool session_sent(struct session *session, size_t length, uint64_t now_ms)

@@ -133,7 +133,7 @@ static void peer_write(struct peer *peer)
     while (peer->writable) {
         size_t length;
 
-        CALL(stage, output = session_output(peer->session, scratch));
+        CALL(stage, output = session_output(peer->session, scratch, sizeof scratch));
         if (output.length == 0)
             return;
         length = output.length < peer->takes ? output.length : peer->takes;

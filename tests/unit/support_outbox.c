@@ -55,7 +55,7 @@ void rig_put(struct rig *rig, struct block_writer *writer, uint32_t length, bool
 
 size_t rig_write_some(struct rig *rig, size_t most)
 {
-    struct slice piece = outbox_piece(&rig->outbox, rig->scratch);
+    struct slice piece = outbox_piece(&rig->outbox, rig->scratch, sizeof rig->scratch);
     size_t length = piece.length < most ? piece.length : most;
 
     if (piece.length == 0)

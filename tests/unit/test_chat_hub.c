@@ -93,7 +93,7 @@ static void test_the_wish_to_read_after_a_long_write_is_reported(void **state)
     (void)state;
     bob->writable = false; /* its writer is this test */
     say_to_bob(alice, 40);
-    output = session_output(session, scratch);
+    output = session_output(session, scratch, sizeof scratch);
     assert_true(session_wants_read(session));
     say_to_bob(alice, 25); /* over half of the limit, by less than is being written */
     assert_false(session_wants_read(session));

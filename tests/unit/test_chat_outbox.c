@@ -93,14 +93,14 @@ static void test_short_ranges_are_gathered(void **state)
 
     (void)state;
     rig_init(&rig);
-    assert_int_equal(outbox_piece(&rig.outbox, rig.scratch).length, 0);
+    assert_int_equal(outbox_piece(&rig.outbox, rig.scratch, sizeof rig.scratch).length, 0);
     rig_put(&rig, &rig.pushes, OUTPUT_GATHER_BYTES / 2, true);
-    piece = outbox_piece(&rig.outbox, rig.scratch);
+    piece = outbox_piece(&rig.outbox, rig.scratch, sizeof rig.scratch);
     assert_ptr_equal(piece.bytes, rig.pushes.block->bytes); /* one alone is written from where it is */
     outbox_sent(&rig.outbox, 0);
     rig_put(&rig, &rig.replies, OUTPUT_GATHER_BYTES / 2, false);
     rig_put(&rig, &rig.pushes, LENGTH_BYTES, true); /* too much */
-    piece = outbox_piece(&rig.outbox, rig.scratch);
+    piece = outbox_piece(&rig.outbox, rig.scratch, sizeof rig.scratch);
     assert_ptr_equal(piece.bytes, rig.scratch);
     assert_int_equal(piece.length, OUTPUT_GATHER_BYTES);
     assert_memory_equal(piece.bytes, rig.expected.bytes, OUTPUT_GATHER_BYTES);
@@ -187,7 +187,7 @@ static void test_borrowed_bytes_stay_in_place(void **state)
         rig_put(&rig, &rig.pushes, 30000, true);
         rig_skip(&rig, &rig.pushes, BLOCK_BYTES - 30000);
     }
-    piece = outbox_piece(&rig.outbox, rig.scratch);
+    piece = outbox_piece(&rig.outbox, rig.scratch, sizeof rig.scratch);
     assert_int_equal(piece.length, 30000);
     for (int i = 0; i < 40; i++) { /* more ranges, more blocks than are ever pinned otherwise */
         rig_put(&rig, &rig.pushes, 10, true);

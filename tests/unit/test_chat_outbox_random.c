@@ -54,7 +54,7 @@ static void random_append(struct rig *rig, struct model *model, uint64_t *seed)
 /* A write; between the look and its end, others may append (I3). */
 static void random_write(struct rig *rig, struct model *model, uint64_t *seed)
 {
-    struct slice piece = outbox_piece(&rig->outbox, rig->scratch);
+    struct slice piece = outbox_piece(&rig->outbox, rig->scratch, sizeof rig->scratch);
     size_t length;
 
     if (piece.length == 0)
