@@ -112,6 +112,25 @@ static void test_short_ranges_are_gathered(void **state)
     rig_fini(&rig);
 }
 
+/* What one write takes where a stage writes once a turn: all that a turn has encoded, however it is cut up. */
+static void test_a_turn_is_gathered_where_there_is_room(void **state)
+{
+    static char scratch[OUTPUT_MAX_BYTES];
+    struct rig rig;
+    struct slice piece;
+
+    (void)state;
+    rig_init(&rig);
+    for (unsigned i = 0; i < HUB_TURN_ENCODE_BYTES / 8192; i++)
+        rig_put(&rig, i % 2 == 0 ? &rig.pushes : &rig.replies, 8192, true);
+    piece = outbox_piece(&rig.outbox, scratch, sizeof scratch);
+    assert_int_equal(piece.length, HUB_TURN_ENCODE_BYTES);
+    buffer_append(&rig.got, piece.bytes, piece.length);
+    outbox_sent(&rig.outbox, piece.length);
+    rig_check_all_came(&rig);
+    rig_fini(&rig);
+}
+
 static void test_bounds_of_one_write(void **state)
 {
     struct rig rig;
@@ -304,6 +323,7 @@ int main(void)
         cmocka_unit_test(test_sent_in_two_parts_at_every_place),
         cmocka_unit_test(test_sent_byte_by_byte),
         cmocka_unit_test(test_short_ranges_are_gathered),
+        cmocka_unit_test(test_a_turn_is_gathered_where_there_is_room),
         cmocka_unit_test(test_bounds_of_one_write),
         cmocka_unit_test(test_compaction_lets_blocks_go),
         cmocka_unit_test(test_full_blocks_are_not_copied),
