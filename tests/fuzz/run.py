@@ -46,6 +46,8 @@ def dictionary(target, option):
 
 
 class LibFuzzer:
+    environment = {"ASAN_OPTIONS": "allocator_may_return_null=1"}
+
     def command(self, target, seconds, seed):
         new, corpus, found = folders(target)
         return [ROOT / "build/fuzz-clang/fuzz" / target, new, corpus, found, f"-max_total_time={seconds}",
@@ -66,9 +68,14 @@ class LibFuzzer:
 
 
 class Afl:
+    # The first two it insists on: a fault has to end as a signal.
+    environment = {"ASAN_OPTIONS": "abort_on_error=1:symbolize=0:allocator_may_return_null=1", "AFL_SKIP_CPUFREQ": "1",
+                   "AFL_NO_UI": "1", "AFL_NO_AFFINITY": "1", "AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES": "1"}
+
     def command(self, target, seconds, seed):
         new, corpus, _ = folders(target)
         shutil.rmtree(self.output(target), ignore_errors=True)
+        self.output(target).parent.mkdir(parents=True, exist_ok=True)
         return ["afl-fuzz", "-V", str(seconds), "-s", str(seed), "-i", corpus, "-o", self.output(target),
                 "-t", f"{1000 * TIMEOUT_S}", *dictionary(target, "-x{}"), "--",
                 ROOT / "build/plain-afl-clang-fast/replay" / target, "@@"]
@@ -78,25 +85,23 @@ class Afl:
 
     def outcome(self, target, log, cpu_s):
         """AFL++ names its finds by how it came to them; they are kept as libFuzzer's are, by their hash."""
-        stats = (self.output(target) / "default/fuzzer_stats").read_text()
+        stats = self.output(target) / "default/fuzzer_stats"
+        if not stats.exists():
+            sys.exit(log)
         found = []
         for kind in ("crash", "hang"):
             for path in (self.output(target) / f"default/{kind}es".replace("hanges", "hangs")).glob("id:*"):
                 name = HERE / "found" / target / f"{kind}-{hashlib.sha1(path.read_bytes()).hexdigest()}"
                 shutil.copy(path, name)
                 found.append(str(name))
-        return Outcome(int(re.search(r"execs_done\s+: (\d+)", stats)[1]), cpu_s, found)
+        return Outcome(int(re.search(r"execs_done\s+: (\d+)", stats.read_text())[1]), cpu_s, found)
 
 
-ENVIRONMENT = {"CMOCKA_TEST_ABORT": "1", "ASAN_OPTIONS": "allocator_may_return_null=1", "AFL_SKIP_CPUFREQ": "1",
-               "AFL_NO_UI": "1", "AFL_NO_AFFINITY": "1", "AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES": "1"}
-
-
-def run(commands):
+def run(engine, commands):
     """All of them at once; {target: (exit status, what it said, processor time in seconds)}."""
     logs = {target: (NEW / f"{target}.log").open("w+") for target in commands}
     running = {target: subprocess.Popen(command, stdout=logs[target], stderr=subprocess.STDOUT,
-                                        env=os.environ | ENVIRONMENT)
+                                        env=os.environ | {"CMOCKA_TEST_ABORT": "1"} | engine.environment)
                for target, command in commands.items()}
     ended = {}
     for target, process in running.items():
@@ -108,7 +113,7 @@ def run(commands):
 
 
 def merge(engine, targets):
-    for target, (status, log, _) in run({target: engine.merge(target) for target in targets}).items():
+    for target, (status, log, _) in run(engine, {target: engine.merge(target) for target in targets}).items():
         if status != 0:
             sys.exit(log)
         corpus = HERE / "corpus" / target
@@ -122,7 +127,7 @@ def fuzz(engine, given):
     """What came of it, by target, and whether all is well."""
     outcomes, well = {}, True
     commands = {target: engine.command(target, given.seconds, given.seed) for target in given.targets}
-    for target, (status, log, cpu_s) in run(commands).items():
+    for target, (status, log, cpu_s) in run(engine, commands).items():
         outcomes[target] = outcome = engine.outcome(target, log, cpu_s)
         print(f"{target}: {outcome.executions:,} executions in {cpu_s} s of a processor, {len(outcome.found)} found", *outcome.found)
         if status != 0 or outcome.found:
