@@ -7,7 +7,7 @@
 
 enum {
     SIGNAL_INTERRUPT = SIGUSR1,
-    CLIENT_STACK_BYTES = 512 << 10 /* what is read or gathered, and what parsing and the engine need */
+    CLIENT_STACK_BYTES = 256 << 10 /* what is read or gathered, and what parsing and the engine need */
 };
 
 /* pthread_cond_wait(3), counted (S-7). */
@@ -107,7 +107,7 @@ static void *writer_main(void *arg)
 {
     struct connection *connection = arg;
     struct server *server = connection->server;
-    char scratch[OUTPUT_MAX_BYTES];
+    char scratch[READ_BUFFER_BYTES]; /* as much as a reader takes in */
 
     writer_lock(server);
     while (!connection->shut) {

@@ -84,7 +84,7 @@ static void listener_pause(struct server *server, int reason, uint64_t closes)
  * for a bye. */
 static void start_threads(struct connection *connection)
 {
-    char scratch[OUTPUT_MAX_BYTES];
+    char scratch[READ_BUFFER_BYTES];
 
     if (client_threads_start(connection))
         return;
@@ -186,7 +186,7 @@ void connection_read(struct connection *connection, char *buffer)
 void connection_write(struct connection *connection, char *scratch)
 {
     struct server *server = connection->server;
-    struct slice output = session_output(connection->session, scratch, OUTPUT_MAX_BYTES);
+    struct slice output = session_output(connection->session, scratch, READ_BUFFER_BYTES);
     ssize_t length;
     int error;
 

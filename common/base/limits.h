@@ -22,7 +22,7 @@
 
 /* Short pieces, up to this total, are gathered into one buffer before a write: to copy so few bytes is cheaper than a
  * second send, and one contiguous send(2) is cheaper than a sendmsg(2) of pieces. 02, 03 and 05 write until the system is
- * full. 01 and 04, which write once a turn, gather up to OUTPUT_MAX_BYTES: what a turn has encoded has to leave, too. */
+ * full. 01 and 04 write once a turn, and gather more: what a turn has encoded has to leave with it. */
 #define OUTPUT_GATHER_BYTES 16384
 
 /* Most that one session_output() hands out: bounds the time that one write may take. */

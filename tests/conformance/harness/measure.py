@@ -94,6 +94,12 @@ def has_own_memory(server):
     return "libtsan" in Path(f"/proc/{server.pid}/maps").read_text()
 
 
+def keeps_threads(server):
+    """Is it watched by AddressSanitizer, which keeps half a KiB of every thread that there ever was, and finds leaks
+    itself?"""
+    return "libasan" in Path(f"/proc/{server.pid}/maps").read_text()
+
+
 def descriptors(server):
     return len(os.listdir(f"/proc/{server.pid}/fd"))
 
