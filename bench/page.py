@@ -60,13 +60,14 @@ def budgets_table():
 
 
 def with_spread(row, figure):
-    """"1,234 ±5 %"; a figure that there is not is a dash."""
+    """"1,234 ±5 %"; a figure that was made of others has no spread; one that there is not is a dash."""
     if not row or not row[figure]:
         return "–"
-    median, least, most = (float(row[figure + suffix]) for suffix in ("", "_least", "_most"))
+    median, least, most = (float(row.get(figure + suffix, row[figure])) for suffix in ("", "_least", "_most"))
     digits = 0 if median >= 100 else 1 if median >= 10 else 3
     off = max(median - least, most - median) / median if median else 0
-    return f"{median:,.{digits}f} ±{off:.0%}".replace("%", " %")
+    spread = f" ±{off:.0%}".replace("%", " %") if figure + "_least" in row else ""
+    return f"{median:,.{digits}f}{spread}"
 
 
 def measured_table(figure, scenarios):
