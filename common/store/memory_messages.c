@@ -2,6 +2,8 @@
  */
 #include "store/memory_messages.h"
 
+#include "base/log.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -284,9 +286,10 @@ static bool message_put(struct memory_messages *m, struct memory_message *messag
     return true;
 }
 
-bool memory_message_add(struct memory_messages *m, const struct store_message *content)
+/* A copy of `content` at the end of its conversation, which is made when there is none. False: no memory. */
+static bool message_append(struct memory_messages *m, struct memory_conversation *conversation,
+                           const struct store_message *content)
 {
-    struct memory_conversation *conversation = memory_conversation_find(m, content->conversation);
     struct memory_message *message = message_new(m, content);
 
     if (message && !conversation)
@@ -302,6 +305,19 @@ bool memory_message_add(struct memory_messages *m, const struct store_message *c
     return false;
 }
 
+bool memory_message_add(struct memory_messages *m, const struct store_message *content)
+{
+    struct memory_conversation *conversation = memory_conversation_find(m, content->conversation);
+
+    if (conversation && content->msg_id != conversation->end)
+        log_error("store: message numbers with a gap"); /* for which a ring has no place */
+    else if (!message_append(m, conversation, content))
+        log_error("store: no memory for a message");
+    else
+        return true;
+    return false;
+}
+
 void memory_conversation_drop(struct memory_messages *m, struct memory_conversation *conversation, uint64_t count)
 {
     for (; count > 0; count--)
@@ -309,17 +325,45 @@ void memory_conversation_drop(struct memory_messages *m, struct memory_conversat
         memory_message_drop(m, memory_ring_at(conversation, conversation->first)->message);
 }
 
+bool memory_history(const struct memory_conversation *conversation, const struct store_history_range *range,
+                    store_visitor visit, void *arg)
+{
+    uint64_t low, high; /* low <= msg_id < high */
+
+    if (!conversation || range->after >= conversation->end)
+        return true;
+    low = range->after < conversation->first ? conversation->first : range->after + 1;
+    high = range->before < conversation->end ? range->before : conversation->end;
+    while (low < high) {
+        uint64_t msg_id = range->from_oldest ? low++ : --high;
+
+        if (!visit(arg, &memory_ring_at(conversation, msg_id)->message->content))
+            return false;
+    }
+    return true;
+}
+
 /* ---- all ---- */
 
-void memory_messages_init(struct memory_messages *m)
+bool memory_messages_init(struct memory_messages *m)
 {
     *m = (struct memory_messages){0};
+    if (sodium_init() < 0) { /* harmless when it was called before */
+        log_error("store: the system gives no random bytes");
+        return false;
+    }
     randombytes_buf(m->hash_key, sizeof m->hash_key);
+    return true;
+}
+
+void memory_messages_clear(struct memory_messages *m)
+{
+    while (m->oldest)
+        memory_message_drop(m, m->oldest);
 }
 
 void memory_messages_fini(struct memory_messages *m)
 {
-    while (m->oldest)
-        memory_message_drop(m, m->oldest);
+    memory_messages_clear(m);
     free(m->conversations);
 }

@@ -1,4 +1,4 @@
-/* memory_messages.h - the messages of the memory store; only store_memory.c includes it beside its own source.
+/* memory_messages.h - messages in memory: all that the memory store has, and the newest of the SQLite store.
  *
  * Idea.       A conversation's messages have numbers without gaps (M-1), so they stand in a ring indexed by number. All
  *             messages stand in one list in the order in which they were accepted: its oldest one is also the oldest
@@ -64,9 +64,12 @@ struct memory_messages {
     unsigned char hash_key[crypto_shorthash_KEYBYTES]; /* ids are chosen by peers, who must not choose their bucket */
 };
 
-/* Nothing but the hash key. It owns no memory until a message is added. */
-void memory_messages_init(struct memory_messages *m);
+/* Nothing but the hash key. It owns no memory until a message is added. False: the system gives no random bytes. */
+bool memory_messages_init(struct memory_messages *m);
 void memory_messages_fini(struct memory_messages *m);
+
+/* Drop all. */
+void memory_messages_clear(struct memory_messages *m);
 
 /* The conversation of that number; NULL: it has no message. */
 static inline struct memory_conversation *memory_conversation_find(const struct memory_messages *m, uint32_t number)
@@ -85,8 +88,8 @@ static inline struct memory_ring_entry *memory_ring_at(const struct memory_conve
     return &conversation->ring[msg_id & (conversation->capacity - 1)];
 }
 
-/* Add a copy of `content`, which is the next of its conversation, as the newest of all. False: no memory, and nothing
- * has changed. */
+/* Add a copy of `content`, which is the next of its conversation, as the newest of all. False: no memory, or not the
+ * next; logged, and nothing has changed. */
 bool memory_message_add(struct memory_messages *m, const struct store_message *content);
 
 /* Drop a message that is the first or the last of its ring; with its last message a conversation goes, too (I1). */
@@ -99,5 +102,9 @@ void memory_conversation_drop(struct memory_messages *m, struct memory_conversat
 const struct store_message *memory_message_find(const struct memory_messages *m,
                                                 const struct memory_conversation *conversation, uint32_t sender,
                                                 struct slice id);
+
+/* Visit messages of a range as store.h has it, of a conversation or NULL. False: the visitor has stopped. */
+bool memory_history(const struct memory_conversation *conversation, const struct store_history_range *range,
+                    store_visitor visit, void *arg);
 
 #endif

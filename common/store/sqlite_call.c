@@ -6,6 +6,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#define MESSAGE_COLUMNS "conversation, msg_id, sender, ordinal, sequence, time_ms, id, text"
+
 /* What each statement means stands at its operation in store.h; the tables and indexes stand in sqlite_schema.c. */
 static const char *const statement_texts[CALL_COUNT] = {
     /* Immediate: a transaction that could not write fails here, and not at its first change. */
@@ -31,24 +33,25 @@ static const char *const statement_texts[CALL_COUNT] = {
     [CALL_GROUP_REMOVE_MEMBERS] = "DELETE FROM member WHERE conversation = ?",
     [CALL_GROUP_KEEP_HIGHEST] =
         "UPDATE highest SET conversation = max(conversation, ?1), sequence = max(sequence, coalesce("
-        "(SELECT sequence FROM message WHERE conversation = ?1 ORDER BY msg_id DESC LIMIT 1), 0))",
+        "(SELECT max(sequence) FROM recent),"
+        " (SELECT sequence FROM message WHERE conversation = ?1 ORDER BY msg_id DESC LIMIT 1), 0))",
     [CALL_GROUP_DISMISS] = "INSERT INTO dismissed (number) VALUES (?)",
 
     [CALL_MEMBER_ADD] = "INSERT INTO member (conversation, user, mark) VALUES (?, ?, ?)",
     [CALL_MEMBER_REMOVE] = "DELETE FROM member WHERE conversation = ? AND user = ?",
     [CALL_MEMBER_SET_MARK] = "UPDATE member SET mark = ? WHERE conversation = ? AND user = ?",
 
-    [CALL_MESSAGE_ADD] = "INSERT INTO message (conversation, msg_id, sender, ordinal, sequence, time_ms, id, text)"
-                         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    [CALL_RECENT_ADD] = "INSERT INTO recent (" MESSAGE_COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    [CALL_RECENT_LOAD] = "SELECT " MESSAGE_COLUMNS " FROM recent ORDER BY sequence",
+    [CALL_RECENT_CLEAR] = "DELETE FROM recent",
+    [CALL_SETTLED_ADD] = "INSERT INTO message (" MESSAGE_COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     [CALL_MESSAGE_FIND] = "SELECT msg_id, time_ms FROM message WHERE conversation = ? AND sender = ? AND id = ?",
-    [CALL_HISTORY_OLDEST] = "SELECT msg_id, sender, ordinal, sequence, time_ms, id, text FROM message"
+    [CALL_HISTORY_OLDEST] = "SELECT " MESSAGE_COLUMNS " FROM message"
                             " WHERE conversation = ? AND msg_id > ? AND msg_id < ? ORDER BY msg_id",
-    [CALL_HISTORY_NEWEST] = "SELECT msg_id, sender, ordinal, sequence, time_ms, id, text FROM message"
+    [CALL_HISTORY_NEWEST] = "SELECT " MESSAGE_COLUMNS " FROM message"
                             " WHERE conversation = ? AND msg_id > ? AND msg_id < ? ORDER BY msg_id DESC",
-    [CALL_OWN_COUNT] = "SELECT coalesce((SELECT ordinal FROM message WHERE conversation = ?1 AND sender = ?2"
-                       " ORDER BY msg_id DESC LIMIT 1), 0),"
-                       " coalesce((SELECT ordinal FROM message WHERE conversation = ?1 AND sender = ?2"
-                       " AND msg_id <= ?3 ORDER BY msg_id DESC LIMIT 1), 0)",
+    [CALL_OWN_UP_TO] = "SELECT ordinal FROM message WHERE conversation = ? AND sender = ? AND msg_id <= ?"
+                       " ORDER BY msg_id DESC LIMIT 1",
 
     [CALL_PURGE_NEXT] = "SELECT number FROM dismissed ORDER BY number LIMIT 2",
     /* Numbers have no gaps (M-1), so a range of them is a bounded number of rows. */

@@ -135,7 +135,9 @@ bool sqlite_load(struct store *store, const struct store_loader *loader, void *a
 {
     struct load load = {(struct sqlite_store *)store, loader, arg};
 
-    return tell_rows(&load, select_users, tell_user) && tell_rows(&load, select_friendships, tell_friendship) &&
+    /* The statements above know table `message` only. */
+    return sqlite_settle(load.store) && tell_rows(&load, select_users, tell_user) &&
+           tell_rows(&load, select_friendships, tell_friendship) &&
            tell_rows(&load, select_friend_requests, tell_friend_request) &&
            tell_rows(&load, select_private_conversations, tell_private_conversation) &&
            tell_rows(&load, select_groups, tell_group) && tell_rows(&load, select_members, tell_member) &&

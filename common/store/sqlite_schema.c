@@ -13,7 +13,7 @@
 
 /* In the database's header, for file(1) and for us: "chat". */
 #define APPLICATION_ID 0x63686174
-#define SCHEMA_VERSION 1
+#define SCHEMA_VERSION 2
 
 /* A database up to this size is checked from end to end at the start: some 0.1 s. That of a larger one would be felt,
  * in minutes at last, by everybody who waits for the restart, and for little: a commit is whole whatever happens
@@ -51,8 +51,8 @@ static const char settings[] = "PRAGMA page_size = 4096;"
 
 /* Tables are STRICT: a value of the wrong type is an error, and not stored as it is (sqlite.org/stricttables.html).
  *
- * `message` is clustered by conversation: a page of history is a few neighbouring pages of the file, not a hundred, and
- * a new message goes to the end of its conversation. What it costs is this row and two index entries:
+ * `message` is clustered by conversation: a page of history is a few neighbouring pages of the file, not a hundred. It
+ * has two indexes:
  * - message_own answers by one seek how many messages of a sender there are up to a number;
  * - message_id, for messages that have an id, finds the first one (M-6).
  * `dismissed` are the conversations whose rows are to be deleted. `highest` is one row: the highest numbers that were
@@ -92,6 +92,13 @@ static const char schema[] =
     "CREATE TABLE highest (conversation INTEGER NOT NULL, sequence INTEGER NOT NULL) STRICT;"
     "INSERT INTO highest VALUES (0, 0);";
 
+/* What version 2 added: the newest messages, in the order of their arrival (sqlite_messages.c). No index: memory has them
+ * when somebody asks. */
+static const char schema_2[] =
+    "CREATE TABLE recent ("
+    " sequence INTEGER PRIMARY KEY, conversation INTEGER NOT NULL, msg_id INTEGER NOT NULL, sender INTEGER NOT NULL,"
+    " ordinal INTEGER NOT NULL, time_ms INTEGER NOT NULL, id TEXT, text TEXT NOT NULL) STRICT;";
+
 static bool execute(struct sqlite_store *store, const char *sql, const char *what)
 {
     return sqlite3_exec(store->database, sql, NULL, NULL, NULL) == SQLITE_OK || sqlite_failed(store, what);
@@ -121,26 +128,27 @@ static bool ask(struct sqlite_store *store, const char *sql, int64_t *number, ch
     return answered;
 }
 
-/* Whose database it is. *is_new: an empty one. False: not ours, of a newer server, or damaged; logged. */
-static bool identify(struct sqlite_store *store, const char *path, bool *is_new)
+/* Whose database it is, and of which version; 0: an empty one. False: not ours, of a newer server, or damaged; logged. */
+static bool identify(struct sqlite_store *store, const char *path, int64_t *version)
 {
-    int64_t application, version, tables;
+    int64_t application, tables;
+    bool is_new;
 
     if (!ask(store, "PRAGMA application_id", &application, NULL, 0) ||
-        !ask(store, "PRAGMA user_version", &version, NULL, 0) ||
+        !ask(store, "PRAGMA user_version", version, NULL, 0) ||
         !ask(store, "SELECT count(*) FROM sqlite_schema", &tables, NULL, 0))
         return false;
-    *is_new = application == 0 && version == 0 && tables == 0;
-    if (!*is_new && application != APPLICATION_ID) {
+    is_new = application == 0 && *version == 0 && tables == 0;
+    if (!is_new && application != APPLICATION_ID) {
         log_error("store: %s is a database of some other program", path);
         return false;
     }
-    if (version > SCHEMA_VERSION) {
-        log_error("store: %s is of a newer server (schema %" PRId64 "; this one knows up to %d)", path, version,
+    if (*version > SCHEMA_VERSION) {
+        log_error("store: %s is of a newer server (schema %" PRId64 "; this one knows up to %d)", path, *version,
                   SCHEMA_VERSION);
         return false;
     }
-    if (!*is_new && version != SCHEMA_VERSION) {
+    if (!is_new && *version < 1) {
         log_error("store: %s is damaged: it has no schema version", path);
         return false;
     }
@@ -179,7 +187,7 @@ static bool check(struct sqlite_store *store, const char *path)
 
 /* One transaction that writes in any case, since a version is written also where it is the same. So what could not be
  * written is known now and not at the first message, and the WAL is there and has been flushed. */
-static bool write_schema(struct sqlite_store *store, bool is_new)
+static bool write_schema(struct sqlite_store *store, int64_t version)
 {
     char identity[96];
     bool written;
@@ -187,7 +195,8 @@ static bool write_schema(struct sqlite_store *store, bool is_new)
     snprintf(identity, sizeof identity, "PRAGMA application_id = %d; PRAGMA user_version = %d", APPLICATION_ID,
              SCHEMA_VERSION);
     written = execute(store, "BEGIN IMMEDIATE", "the database cannot be written") &&
-              (!is_new || execute(store, schema, "the tables cannot be made")) &&
+              (version >= 1 || execute(store, schema, "the tables cannot be made")) &&
+              (version >= 2 || execute(store, schema_2, "the tables cannot be made")) &&
               execute(store, identity, "the database cannot be written") &&
               execute(store, "COMMIT", "the database cannot be written");
     if (!written && !sqlite3_get_autocommit(store->database))
@@ -213,10 +222,10 @@ static void explain(struct sqlite_store *store, const char *path)
 
 static bool prepare_database(struct sqlite_store *store, const char *path, enum option_durability durability)
 {
-    bool is_new;
+    int64_t version;
 
-    if (!execute(store, settings, "settings") || !identify(store, path, &is_new) || !use_wal(store, path) ||
-        !check(store, path) || !write_schema(store, is_new))
+    if (!execute(store, settings, "settings") || !identify(store, path, &version) || !use_wal(store, path) ||
+        !check(store, path) || !write_schema(store, version))
         return false;
     /* NORMAL flushes at checkpoints only: after a power cut the newest commits may be gone, the rest is whole
      * (sqlite.org/pragma.html, "synchronous"). */

@@ -4,7 +4,8 @@
  *      sqlite_schema.c      opening: settings, version, damage, tables
  *      sqlite_call.c        a prepared statement called like a function; failures
  *      sqlite_load.c        all that the engine keeps in memory, read at the start
- *      store_sqlite.c       the operations of store.h
+ *      sqlite_messages.c    the messages: the newest by arrival, the others by conversation
+ *      store_sqlite.c       the other operations of store.h
  *
  * Idea.       One connection, which one thread at a time uses, and which is the only one there is (exclusive locking
  *             mode): no shared memory file, no waiting for locks, and none of the races between connections.
@@ -19,6 +20,7 @@
 
 #include <sqlite3.h>
 
+#include "store/memory_messages.h"
 #include "store/store.h"
 
 enum sqlite_statement {
@@ -41,11 +43,14 @@ enum sqlite_statement {
     CALL_MEMBER_ADD,
     CALL_MEMBER_REMOVE,
     CALL_MEMBER_SET_MARK,
-    CALL_MESSAGE_ADD,
+    CALL_RECENT_ADD,
+    CALL_RECENT_LOAD,
+    CALL_RECENT_CLEAR,
+    CALL_SETTLED_ADD,
     CALL_MESSAGE_FIND,
     CALL_HISTORY_OLDEST,
     CALL_HISTORY_NEWEST,
-    CALL_OWN_COUNT,
+    CALL_OWN_UP_TO,
     CALL_PURGE_NEXT,
     CALL_PURGE_MESSAGES,
     CALL_PURGE_DONE,
@@ -60,6 +65,10 @@ struct sqlite_store {
     bool failed;       /* I3 */
     int failure;       /* what was logged last, an extended result code; SQLITE_OK: the last commit worked */
     uint64_t failures; /* since then */
+    /* sqlite_messages.c */
+    struct memory_messages recent; /* what table `recent` has */
+    size_t added;                  /* so many of the newest ones by the open transaction */
+    size_t unsettled_bytes;        /* what they used when they could not be settled; 0: they could */
 };
 
 /* ---- the data directory ---- */
@@ -120,6 +129,38 @@ struct slice sqlite_text(sqlite3_stmt *row, int column);
 
 /* Log the failure that the database has just had, unless it is the one that was logged last. Returns false. */
 bool sqlite_failed(struct sqlite_store *store, const char *what);
+
+/* ---- transactions ---- */
+
+/* Those of the database alone; what memory has of it is the caller's business. Else as in store.h. */
+bool sqlite_begin(struct sqlite_store *store);
+bool sqlite_commit(struct sqlite_store *store);
+void sqlite_rollback(struct sqlite_store *store);
+
+/* ---- messages ---- */
+
+/* Operations of store.h. */
+bool sqlite_message_add(struct store *store, const struct store_message *message);
+bool sqlite_message_find(struct store *store, uint32_t conversation, uint32_t sender, struct slice id, bool *found,
+                         uint64_t *msg_id, int64_t *time_ms);
+bool sqlite_history(struct store *store, uint32_t conversation, const struct store_history_range *range,
+                    store_visitor visit, void *arg);
+bool sqlite_own_count(struct store *store, uint32_t conversation, uint32_t sender, uint64_t mark, uint64_t *all,
+                      uint64_t *above);
+
+/* Keep in memory what the transaction has added, or forget it. */
+void sqlite_recent_commit(struct sqlite_store *store);
+void sqlite_recent_rollback(struct sqlite_store *store);
+
+/* Have in memory what table `recent` has, at the start. False: logged. */
+bool sqlite_recent_load(struct sqlite_store *store);
+
+/* Settle the recent messages, in a transaction of its own. False: logged; they stay where they are, nothing is lost. */
+bool sqlite_settle(struct sqlite_store *store);
+/* When there are enough of them. A failure is tried again when there are more. */
+void sqlite_settle_when_due(struct sqlite_store *store);
+/* When one of them is of this conversation. */
+bool sqlite_settle_conversation(struct sqlite_store *store, uint32_t conversation);
 
 /* ---- load ---- */
 

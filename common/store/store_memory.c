@@ -47,21 +47,16 @@ static void note_over_full(struct memory_store *s, struct memory_conversation *c
 static bool message_add(struct store *store, const struct store_message *content)
 {
     struct memory_store *s = of(store);
-    const struct memory_conversation *conversation = memory_conversation_find(&s->messages, content->conversation);
 
     if (!may_change(s))
         return false;
-    if (conversation && content->msg_id != conversation->end) {
-        log_error("store: message numbers with a gap"); /* for which a ring has no place */
+    if (!memory_message_add(&s->messages, content)) {
         s->failed = true;
-    } else if (!memory_message_add(&s->messages, content)) {
-        log_error("store: no memory for a message");
-        s->failed = true;
-    } else {
-        s->added++;
-        note_over_full(s, s->messages.newest->conversation);
+        return false;
     }
-    return !s->failed;
+    s->added++;
+    note_over_full(s, s->messages.newest->conversation);
+    return true;
 }
 
 static bool message_find(struct store *store, uint32_t number, uint32_t sender, struct slice id, bool *found,
@@ -84,19 +79,7 @@ static bool message_find(struct store *store, uint32_t number, uint32_t sender, 
 static bool history(struct store *store, uint32_t number, const struct store_history_range *range, store_visitor visit,
                     void *arg)
 {
-    const struct memory_conversation *conversation = memory_conversation_find(&of(store)->messages, number);
-    uint64_t low, high; /* low <= msg_id < high */
-
-    if (!conversation || range->after >= conversation->end)
-        return true;
-    low = range->after < conversation->first ? conversation->first : range->after + 1;
-    high = range->before < conversation->end ? range->before : conversation->end;
-    while (low < high) {
-        uint64_t msg_id = range->from_oldest ? low++ : --high;
-
-        if (!visit(arg, &memory_ring_at(conversation, msg_id)->message->content))
-            break;
-    }
+    memory_history(memory_conversation_find(&of(store)->messages, number), range, visit, arg);
     return true;
 }
 
@@ -338,16 +321,16 @@ static const struct store_operations operations = {
 
 struct store *store_memory_new(void)
 {
-    struct memory_store *s;
+    struct memory_store *s = calloc(1, sizeof *s);
 
-    if (sodium_init() < 0) /* harmless when it was called before */
-        return NULL;
-    s = calloc(1, sizeof *s);
     if (!s) {
         log_error("store: no memory");
         return NULL;
     }
+    if (!memory_messages_init(&s->messages)) {
+        free(s);
+        return NULL;
+    }
     s->store.operations = &operations;
-    memory_messages_init(&s->messages);
     return &s->store;
 }

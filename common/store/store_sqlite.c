@@ -17,12 +17,12 @@ static struct sqlite_store *of(struct store *store)
 
 /* ---- transactions ---- */
 
-static bool begin(struct store *store)
+bool sqlite_begin(struct sqlite_store *store)
 {
-    struct sqlite_call call = sqlite_call_begin(of(store), CALL_BEGIN);
+    struct sqlite_call call = sqlite_call_begin(store, CALL_BEGIN);
 
-    of(store)->failed = !sqlite_call_run(&call);
-    return !of(store)->failed;
+    store->failed = !sqlite_call_run(&call);
+    return !store->failed;
 }
 
 /* Here the batch is flushed (durability full), and now and then a checkpoint is made. A checkpoint that fails fails
@@ -31,29 +31,48 @@ static bool begin(struct store *store)
  * When the flush fails, all of the transaction may stand in the WAL. The next commit overwrites it; only a server that
  * is killed before that finds it at the next start, as if the commit had worked and the reply had been lost. A client
  * that gives ids to its messages is safe from either (M-6). */
-static bool commit(struct store *store)
+bool sqlite_commit(struct sqlite_store *store)
 {
-    struct sqlite_store *s = of(store);
-    struct sqlite_call call = sqlite_call_begin(s, CALL_COMMIT);
+    struct sqlite_call call = sqlite_call_begin(store, CALL_COMMIT);
 
     if (!sqlite_call_change(&call))
         return false;
-    if (s->failure != SQLITE_OK)
-        log_info("store: works again, after %" PRIu64 " failure(s)", s->failures);
-    s->failure = SQLITE_OK;
-    s->failures = 0;
+    if (store->failure != SQLITE_OK)
+        log_info("store: works again, after %" PRIu64 " failure(s)", store->failures);
+    store->failure = SQLITE_OK;
+    store->failures = 0;
+    return true;
+}
+
+void sqlite_rollback(struct sqlite_store *store)
+{
+    struct sqlite_call call = sqlite_call_begin(store, CALL_ROLLBACK);
+
+    store->failed = false;
+    /* Not when SQLite has done it itself. Should it fail, the next begin fails, and then it is tried again. */
+    if (!sqlite3_get_autocommit(store->database))
+        sqlite_call_run(&call);
+}
+
+/* The replies to the last batch are on their way by now, so nobody waits for what is settled but the next one. */
+static bool begin(struct store *store)
+{
+    sqlite_settle_when_due(of(store));
+    return sqlite_begin(of(store));
+}
+
+static bool commit(struct store *store)
+{
+    if (!sqlite_commit(of(store)))
+        return false;
+    sqlite_recent_commit(of(store));
     return true;
 }
 
 static void rollback(struct store *store)
 {
-    struct sqlite_store *s = of(store);
-    struct sqlite_call call = sqlite_call_begin(s, CALL_ROLLBACK);
-
-    s->failed = false;
-    /* Not when SQLite has done it itself. Should it fail, the next begin fails, and then it is tried again. */
-    if (!sqlite3_get_autocommit(s->database))
-        sqlite_call_run(&call);
+    sqlite_rollback(of(store));
+    sqlite_recent_rollback(of(store));
 }
 
 /* ---- users ---- */
@@ -194,79 +213,6 @@ static bool group_remove(struct store *store, uint32_t number)
            change1(store, CALL_GROUP_KEEP_HIGHEST, number) && change1(store, CALL_GROUP_DISMISS, number);
 }
 
-/* ---- messages ---- */
-
-static bool message_add(struct store *store, const struct store_message *message)
-{
-    struct sqlite_call call = sqlite_call_begin(of(store), CALL_MESSAGE_ADD);
-
-    sqlite_call_number(&call, message->conversation);
-    sqlite_call_number(&call, message->msg_id);
-    sqlite_call_number(&call, message->sender);
-    sqlite_call_number(&call, message->ordinal);
-    sqlite_call_number(&call, message->sequence);
-    sqlite_call_signed(&call, message->time_ms);
-    sqlite_call_text_or_null(&call, message->id);
-    sqlite_call_text(&call, message->text);
-    return sqlite_call_change(&call);
-}
-
-static bool message_find(struct store *store, uint32_t conversation, uint32_t sender, struct slice id, bool *found,
-                         uint64_t *msg_id, int64_t *time_ms)
-{
-    struct sqlite_call call = sqlite_call_begin(of(store), CALL_MESSAGE_FIND);
-
-    sqlite_call_number(&call, conversation);
-    sqlite_call_number(&call, sender);
-    sqlite_call_text_or_null(&call, id); /* equal to nothing */
-    *found = sqlite_call_row(&call);
-    if (*found) {
-        *msg_id = sqlite_number(call.statement, 0);
-        *time_ms = sqlite3_column_int64(call.statement, 1);
-    }
-    return sqlite_call_end(&call);
-}
-
-static bool history(struct store *store, uint32_t conversation, const struct store_history_range *range,
-                    store_visitor visit, void *arg)
-{
-    struct sqlite_call call =
-        sqlite_call_begin(of(store), range->from_oldest ? CALL_HISTORY_OLDEST : CALL_HISTORY_NEWEST);
-    struct store_message message = {.conversation = conversation};
-
-    sqlite_call_number(&call, conversation);
-    sqlite_call_number(&call, range->after);
-    sqlite_call_number(&call, range->before);
-    while (sqlite_call_row(&call)) {
-        message.msg_id = sqlite_number(call.statement, 0);
-        message.sender = sqlite_number32(call.statement, 1);
-        message.ordinal = sqlite_number(call.statement, 2);
-        message.sequence = sqlite_number(call.statement, 3);
-        message.time_ms = sqlite3_column_int64(call.statement, 4);
-        message.id = sqlite_text(call.statement, 5);
-        message.text = sqlite_text(call.statement, 6);
-        if (!visit(arg, &message))
-            break;
-    }
-    return sqlite_call_end(&call);
-}
-
-static bool own_count(struct store *store, uint32_t conversation, uint32_t sender, uint64_t mark, uint64_t *all,
-                      uint64_t *above)
-{
-    struct sqlite_call call = sqlite_call_begin(of(store), CALL_OWN_COUNT);
-
-    *all = *above = 0;
-    sqlite_call_number(&call, conversation);
-    sqlite_call_number(&call, sender);
-    sqlite_call_number(&call, mark);
-    if (sqlite_call_row(&call)) {
-        *all = sqlite_number(call.statement, 0);
-        *above = *all - sqlite_number(call.statement, 1);
-    }
-    return sqlite_call_end(&call);
-}
-
 /* ---- purge ---- */
 
 /* The dismissed conversation whose turn it is; 0: none. *more: there is another one behind it. */
@@ -302,9 +248,11 @@ static bool purge(struct store *store, bool *more)
         return false;
     if (conversation == 0)
         return true;
-    if (begin(store) && purge_slice(store, conversation, more) && commit(store))
+    if (!sqlite_settle_conversation(of(store), conversation))
+        return false;
+    if (sqlite_begin(of(store)) && purge_slice(store, conversation, more) && sqlite_commit(of(store)))
         return true;
-    rollback(store);
+    sqlite_rollback(of(store));
     return false;
 }
 
@@ -320,6 +268,7 @@ static void store_free(struct store *store)
         log_error("store: cannot close the database: %s", sqlite3_errmsg(s->database));
     if (s->lock >= 0)
         close(s->lock); /* after the database: the next server may open it now */
+    memory_messages_fini(&s->recent);
     free(s);
 }
 
@@ -342,10 +291,10 @@ static const struct store_operations operations = {
     .member_add = member_add,
     .member_remove = member_remove,
     .member_set_mark = member_set_mark,
-    .message_add = message_add,
-    .message_find = message_find,
-    .history = history,
-    .own_count = own_count,
+    .message_add = sqlite_message_add,
+    .message_find = sqlite_message_find,
+    .history = sqlite_history,
+    .own_count = sqlite_own_count,
     .purge = purge,
 };
 
@@ -359,8 +308,10 @@ struct store *store_sqlite_open_vfs(const char *directory, enum option_durabilit
         return NULL;
     }
     store->store.operations = &operations;
-    store->lock = sqlite_directory_open(directory, path);
-    if (store->lock >= 0 && sqlite_schema_open(store, path, durability, vfs_name))
+    store->lock = -1;
+    if (memory_messages_init(&store->recent))
+        store->lock = sqlite_directory_open(directory, path);
+    if (store->lock >= 0 && sqlite_schema_open(store, path, durability, vfs_name) && sqlite_recent_load(store))
         return &store->store;
     store_free(&store->store);
     return NULL;

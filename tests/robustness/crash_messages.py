@@ -14,7 +14,8 @@ from servers import Failure
 PAGE = 100
 # What a text may have in it: quotes, escapes, controls, what is outside of the basic plane, combining marks.
 ALPHABET = 'abcdefgh ABCDEFGH 0123456789 "\\/\b\f\n\r\t\x01\x1f\x7f äöüß ☕ é \U0001f600 \u2028'
-LENGTHS = [(80, 60), (95, 800), (100, 2000)]        # of 100 texts so many are at most so long, in characters
+# Of 100 texts so many are at most so long, in characters. Long ones all the time, so that a store has much to put in order.
+LENGTHS = [[(80, 60), (95, 800), (100, 2000)], [(100, 2000)]]
 
 
 @dataclass
@@ -67,6 +68,7 @@ class Messages:
 
     def __init__(self, life, chance, senders, readers):
         self.chance = chance
+        self.lengths = chance.choice(LENGTHS)
         self.life = life
         self.by_id = {}
         self.fresh = []                 # sent since the last restart
@@ -85,7 +87,7 @@ class Messages:
         mine = [one for one in self.conversations.values() if sender in one.members]
         identity = f"{self.life}-{len(self.by_id)}"
         dice = self.chance.randrange(100)
-        longest = next(length for share, length in LENGTHS if dice < share)
+        longest = next(length for share, length in self.lengths if dice < share)
         filler = "".join(self.chance.choices(ALPHABET, k=self.chance.randrange(longest)))
         message = Message(identity, sender, self.chance.choice(mine), f"{identity} {filler}", when)
         self.by_id[identity] = message

@@ -18,7 +18,7 @@
 
 #include "base/log.h"
 
-enum { ROUNDS = 200, ROUNDS_A_DISK = 10, CHANGES_MAX = 50000, BATCHES_MAX = 120, TEXT_MAX = 6000 };
+enum { ROUNDS = 200, ROUNDS_A_DISK = 10, CHANGES_MAX = 50000, BATCHES_MAX = 120, TEXT_MAX = 8000 };
 
 enum change_kind { MESSAGE, USER, GROUP };
 

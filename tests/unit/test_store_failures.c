@@ -3,6 +3,8 @@
  */
 #include "support_store.h"
 
+#include "base/limits.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -243,6 +245,38 @@ static void many_failures_are_two_lines(void **state)
     s->operations->free(s);
 }
 
+/* ---- what cannot be settled ---- */
+
+/* As when a page of the table were damaged: it is told of, and all goes on, up to a bound; and nothing is lost. */
+static void recent_messages_that_cannot_be_settled(void **state)
+{
+    static char text[8193];
+    struct store *s = open_store(OPTION_DURABILITY_NORMAL);
+    uint64_t count = 0;
+
+    (void)state;
+    memset(text, 'x', sizeof text - 1);
+    s->operations->free(s);
+    support_execute(directory, "CREATE TRIGGER t BEFORE INSERT ON message BEGIN SELECT RAISE(ABORT, 'no'); END");
+    s = open_store(OPTION_DURABILITY_NORMAL);
+    while (support_message_commit(s, 1 + (uint32_t)(count % 5), 1, 1 + count / 5, 1 + count / 5, 1 + count, "", text))
+        count++;
+    assert_in_range(count, RECENT_MESSAGES_MAX_BYTES / 8500, RECENT_MESSAGES_MAX_BYTES / 8192);
+    assert_false(support_settle(s));
+    for (uint32_t c = 0; c < 5; c++)
+        assert_int_equal(support_count(s, 1 + c), count / 5 + (c < count % 5));
+    s->operations->free(s);
+    support_execute(directory, "DROP TRIGGER t");
+    s = open_store(OPTION_DURABILITY_NORMAL);
+    assert_true(
+        support_message_commit(s, 1 + (uint32_t)(count % 5), 1, 1 + count / 5, 1 + count / 5, 1 + count, "", text));
+    count++;
+    assert_true(support_settle(s));
+    for (uint32_t c = 0; c < 5; c++)
+        assert_int_equal(support_count(s, 1 + c), count / 5 + (c < count % 5));
+    s->operations->free(s);
+}
+
 /* ---- purge ---- */
 
 struct highest {
@@ -327,6 +361,7 @@ int main(void)
         TEST(a_full_disk),
         TEST(a_full_disk_at_the_start),
         TEST(many_failures_are_two_lines),
+        TEST(recent_messages_that_cannot_be_settled),
         TEST(purge_goes_on_after_a_restart),
         TEST(a_loader_that_stops),
     };

@@ -103,6 +103,65 @@ static void all_operations_fail_from_one_on(void **state)
         clear_directory();
 }
 
+/* ---- settling ---- */
+
+enum { CONVERSATIONS = 20, MESSAGES = 5 };
+
+static void add_to_all(struct store *s, uint64_t msg_id)
+{
+    assert_true(s->operations->begin(s));
+    for (uint32_t c = 1; c <= CONVERSATIONS; c++)
+        assert_true(support_message_add(s, c, 1, msg_id, msg_id, CONVERSATIONS * msg_id + c, "", text));
+    assert_true(s->operations->commit(s));
+}
+
+static void check_all(struct store *s, uint64_t count)
+{
+    for (uint32_t c = 1; c <= CONVERSATIONS; c++)
+        assert_int_equal(support_count(s, c), count);
+}
+
+/* Settle with the n-th operation failing; returns whether there was one. */
+static bool settle_with_fault(int n)
+{
+    struct store *s;
+    bool settled;
+
+    faulty_vfs.failed = 0;
+    s = open_faulty();
+    assert_non_null(s);
+    for (uint64_t i = 1; i <= MESSAGES; i++)
+        add_to_all(s, i);
+    faulty_vfs.countdown = n;
+    settled = support_settle(s);
+    faulty_vfs.countdown = 0;
+    assert_true(settled || faulty_vfs.failed > 0);
+    check_all(s, MESSAGES);
+    add_to_all(s, MESSAGES + 1);
+    check_all(s, MESSAGES + 1);
+    s->operations->free(s);
+    s = open_faulty();
+    assert_non_null(s);
+    check_all(s, MESSAGES + 1);
+    assert_true(support_settle(s));
+    check_all(s, MESSAGES + 1);
+    s->operations->free(s);
+    return faulty_vfs.failed > 0;
+}
+
+static void settling_fails_and_then_works(void **state)
+{
+    int n;
+
+    (void)state;
+    memset(text, 'x', sizeof text - 1);
+    for (n = 1; settle_with_fault(n); n++)
+        clear_directory();
+    assert_true(n > CONVERSATIONS); /* each has pages of its own */
+}
+
+/* ---- opening ---- */
+
 /* Opening with the n-th operation failing; returns whether there was one. */
 static bool open_with_fault(int n, uint64_t expected)
 {
@@ -142,6 +201,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(every_operation_fails_once),
         TEST(all_operations_fail_from_one_on),
+        TEST(settling_fails_and_then_works),
         TEST(opening_fails_and_then_works),
     };
 

@@ -191,16 +191,6 @@ static void a_relative_directory_with_a_strange_name(void **state)
 
 /* ---- version and damage ---- */
 
-static void execute(const char *sql)
-{
-    char path[SUPPORT_PATH_BYTES];
-    sqlite3 *database;
-
-    assert_int_equal(sqlite3_open(support_path(path, directory, "chat.db"), &database), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(database, sql, NULL, NULL, NULL), SQLITE_OK);
-    assert_int_equal(sqlite3_close(database), SQLITE_OK);
-}
-
 static void make_database(uint64_t messages)
 {
     struct store *s = open_store(OPTION_DURABILITY_NORMAL);
@@ -215,20 +205,41 @@ static void a_newer_schema_is_refused_and_left_alone(void **state)
 
     (void)state;
     make_database(3);
-    execute("PRAGMA user_version = 99");
-    assert_refused(directory, "of a newer server (schema 99; this one knows up to 1)");
-    execute("PRAGMA user_version = 1");
+    support_execute(directory, "PRAGMA user_version = 99");
+    assert_refused(directory, "of a newer server (schema 99; this one knows up to 2)");
+    support_execute(directory, "PRAGMA user_version = 2");
     s = open_store(OPTION_DURABILITY_FULL);
     assert_int_equal(support_count(s, 1), 3);
     s->operations->free(s);
 }
 
+/* A server of schema 1 knew no recent messages. */
+static void an_older_schema_is_brought_up_to_date(void **state)
+{
+    struct store *s;
+
+    (void)state;
+    make_database(3);
+    s = open_store(OPTION_DURABILITY_NORMAL);
+    assert_true(support_settle(s));
+    s->operations->free(s);
+    support_execute(directory, "DROP TABLE recent; PRAGMA user_version = 1");
+    for (uint64_t count = 3; count < 5; count++) {
+        s = open_store(OPTION_DURABILITY_FULL);
+        assert_int_equal(support_count(s, 1), count);
+        add_messages(s, 1, count + 1, count + 1);
+        s->operations->free(s);
+    }
+    support_execute(directory, "PRAGMA user_version = 0");
+    assert_refused(directory, "damaged: it has no schema version");
+}
+
 static void a_foreign_database_is_refused_and_left_alone(void **state)
 {
     (void)state;
-    execute("CREATE TABLE t (x); PRAGMA application_id = 7");
+    support_execute(directory, "CREATE TABLE t (x); PRAGMA application_id = 7");
     assert_refused(directory, "some other program");
-    execute("INSERT INTO t VALUES (1); PRAGMA application_id = 0");
+    support_execute(directory, "INSERT INTO t VALUES (1); PRAGMA application_id = 0");
     assert_refused(directory, "some other program");
 }
 
@@ -250,7 +261,7 @@ static void a_missing_table_is_damage(void **state)
 {
     (void)state;
     make_database(1);
-    execute("DROP TABLE dismissed");
+    support_execute(directory, "DROP TABLE dismissed");
     assert_refused(directory, "damaged");
 }
 
@@ -303,6 +314,7 @@ int main(void)
         TEST(a_directory_that_cannot_be_written),
         TEST(a_relative_directory_with_a_strange_name),
         TEST(a_newer_schema_is_refused_and_left_alone),
+        TEST(an_older_schema_is_brought_up_to_date),
         TEST(a_foreign_database_is_refused_and_left_alone),
         TEST(a_database_in_use_elsewhere_is_refused),
         TEST(a_missing_table_is_damage),
