@@ -44,6 +44,7 @@ struct protocol {
     bool answers;          /* each message sent is answered to its sender */
     bool echoes;           /* a sender in the group gets its own message, too */
     size_t text_max_bytes; /* that the server takes in a message */
+    unsigned at_once;      /* so many log in at a time, at most */
 
     unsigned (*prepare)(struct buffer *out, struct slice self); /* an account, before the first enter of this user */
     unsigned (*enter)(struct buffer *out, struct slice self);   /* log in; private messages reach us */

@@ -167,6 +167,7 @@ const struct protocol protocol_chat = {
     .name = "chat",
     .answers = true,
     .text_max_bytes = MESSAGE_TEXT_MAX_BYTES,
+    .at_once = 64,
     .prepare = chat_prepare,
     .enter = chat_enter,
     .create = chat_create,

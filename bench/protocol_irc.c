@@ -114,6 +114,7 @@ static enum unit_kind irc_next(const char *bytes, size_t length, struct unit *un
 const struct protocol protocol_irc = {
     .name = "irc",
     .text_max_bytes = TEXT_MAX_BYTES,
+    .at_once = 8, /* ngIRCd has a listen(2) queue of 10; who finds it full tries again after a second */
     .prepare = protocol_nothing_for,
     .enter = irc_enter,
     .create = protocol_nothing_for,
@@ -128,6 +129,7 @@ const struct protocol protocol_irc_echo = {
     .name = "irc-echo",
     .echoes = true,
     .text_max_bytes = TEXT_MAX_BYTES,
+    .at_once = 2048, /* InspIRCd lets in once a second whoever has come */
     .prepare = protocol_nothing_for,
     .enter = irc_enter_echo,
     .create = protocol_nothing_for,

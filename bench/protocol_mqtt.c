@@ -131,6 +131,7 @@ const struct protocol protocol_mqtt = {
     .name = "mqtt",
     .echoes = true,
     .text_max_bytes = TEXT_MAX_BYTES,
+    .at_once = 64,
     .prepare = protocol_nothing_for,
     .enter = mqtt_enter,
     .create = protocol_nothing_for,

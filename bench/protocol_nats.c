@@ -109,6 +109,7 @@ const struct protocol protocol_nats = {
     .name = "nats",
     .echoes = true,
     .text_max_bytes = TEXT_MAX_BYTES,
+    .at_once = 64,
     .prepare = protocol_nothing_for,
     .enter = nats_enter,
     .create = protocol_nothing_for,

@@ -1,7 +1,7 @@
 /* takein.c - connections, logins and groups: what is needed before anybody talks.
  *
- * Idea.       A step is done by each link of a range, by a limited number of them at a time: a server may refuse more
- *             passwords at once than it can check. A step ends when all are through it, so a group is there before
+ * Idea.       A step is done by each link of a range, by a limited number of them at a time (protocol.h): a server may
+ *             refuse more passwords at once than it can check. A step ends when all are through it, so a group is there before
  *             anybody joins it.
  */
 #include "bench.h"
@@ -9,8 +9,6 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/epoll.h>
-
-enum { AT_ONCE = 64 };
 
 #define PATIENCE_NS UINT64_C(60000000000)
 
@@ -61,7 +59,7 @@ static void do_step(struct bench *bench, uint32_t first, uint32_t count, step_fu
     progress = (struct progress){0};
     bench->visit = visit_step;
     while (progress.done < count) {
-        while (next < count && progress.under_way < AT_ONCE)
+        while (next < count && progress.under_way < bench->plan.protocol->at_once)
             begin_step(bench, &bench->links[first + next++], step);
         bench_flush(bench);
         if (progress.under_way > 0)
