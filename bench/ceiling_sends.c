@@ -5,7 +5,9 @@
  *
  * Idea.       One thread goes round the sockets and sends each a piece. Another process reads, with large reads, and never
  *             looks at a byte. What a server's deliveries could be at most is this, times the messages that it puts into
- *             one piece. A socket that is full is waited for, as a server waits.
+ *             one piece. A round begins when all of the last one was read, as a sender with a window waits for its
+ *             messages. Without that the sockets fill, and it is slower than a server: pieces are cut, and each comes into
+ *             memory that no cache has.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -16,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -31,19 +34,25 @@ static void fail(const char *what)
     exit(1);
 }
 
-/* The reader's end of each connection is watched; what comes is thrown away. */
-static void read_for_ever(int epoll)
+/* The reader's end of each connection is watched; what comes is thrown away. Tells `read_all` after each `round_bytes`. */
+static void read_for_ever(int epoll, uint64_t round_bytes, int read_all)
 {
     static char buffer[READ_BYTES];
     struct epoll_event events[EVENTS_MAX];
+    uint64_t missing = round_bytes;
 
     for (;;) {
         int count = epoll_wait(epoll, events, EVENTS_MAX, -1);
 
         for (int i = 0; i < count; i++) {
-            if (recv(events[i].data.fd, buffer, sizeof buffer, 0) <= 0)
+            ssize_t length = recv(events[i].data.fd, buffer, sizeof buffer, 0);
+
+            if (length <= 0)
                 _exit(0);
+            missing -= (uint64_t)length; /* of one round: the next begins when this one is read */
         }
+        if (missing == 0 && eventfd_write(read_all, 1) == 0)
+            missing = round_bytes;
     }
 }
 
@@ -99,9 +108,10 @@ static void send_piece(int socket, const char *piece, size_t bytes)
 }
 
 /* Sends a second of CPU time. */
-static double send_for(double seconds, const int *sockets, int count, size_t bytes)
+static double send_for(double seconds, const int *sockets, int count, size_t bytes, int read_all)
 {
     char *piece = calloc(1, bytes);
+    eventfd_t rounds;
     uint64_t until_ns = time_ns() + (uint64_t)(seconds * 1e9);
     uint64_t cpu_ns = own_cpu_ns();
     uint64_t sends = 0;
@@ -111,6 +121,8 @@ static double send_for(double seconds, const int *sockets, int count, size_t byt
     while (time_ns() < until_ns) {
         for (int i = 0; i < count; i++)
             send_piece(sockets[i], piece, bytes);
+        if (eventfd_read(read_all, &rounds) != 0)
+            fail("wait");
         sends += (uint64_t)count;
     }
     free(piece);
@@ -134,6 +146,7 @@ int main(int argc, char **argv)
     long bytes = argc > 2 ? atol(argv[2]) : 0;
     double seconds = argc > 3 ? atof(argv[3]) : 0;
     int epoll = epoll_create1(EPOLL_CLOEXEC);
+    int read_all = eventfd(0, EFD_CLOEXEC);
     pid_t reader;
 
     if (count < 1 || count > SOCKETS_MAX || bytes < 1 || bytes > PIECE_MAX_BYTES || seconds <= 0) {
@@ -145,11 +158,11 @@ int main(int argc, char **argv)
     reader = fork();
     if (reader == 0) {
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-        read_for_ever(epoll);
+        read_for_ever(epoll, (uint64_t)count * (uint64_t)bytes, read_all);
     }
     if (argc > 5 && (!process_pin(getpid(), atoi(argv[4])) || !process_pin(reader, atoi(argv[5]))))
         fail("pin");
-    printf("%.0f\n", send_for(seconds, sockets, count, (size_t)bytes));
+    printf("%.0f\n", send_for(seconds, sockets, count, (size_t)bytes, read_all));
     kill(reader, SIGKILL);
     return 0;
 }

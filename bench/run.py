@@ -3,6 +3,7 @@
     python3 bench/run.py                                  the stages
     python3 bench/run.py --peers                          and Redis, NATS, Mosquitto, ngIRCd and InspIRCd
     python3 bench/run.py --only 'fan-*' --rounds 3 --out /tmp/bench
+    python3 bench/run.py --keep --only 'durable-*'        these anew, and the others as they were measured before
 
 A round runs every scenario on every server, one after the other: a slow minute of the machine hits all of them. Before each
 scenario a fixed loop of sends is timed. Where it is off its median by over 15 %, the lines behind it are refused. Where the
@@ -54,6 +55,34 @@ def measure(server, scenario, arguments):
     return line | {"failed": run.stderr.strip().replace("\n", "; ") if run.returncode != 0 else ""}
 
 
+def today():
+    return datetime.date.today().isoformat()
+
+
+def system():
+    model = next((line.split(":", 1)[1].strip() for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+                  if line.startswith("model name")), platform.machine())
+    return {"processor": model, "cores": os.cpu_count(), "system": f"{platform.system()} {platform.release()}"}
+
+
+def kept(chosen, arguments):
+    """What --out has of scenarios that are not measured now."""
+    if not arguments.keep:
+        return []
+    before = json.loads((arguments.out / "machine.json").read_text())
+    if any(before[name] != value for name, value in system().items()):
+        sys.exit(f"What is in {arguments.out} was measured on another machine.")
+    names = [scenario.name for scenario in chosen]
+    return [line | {"failed": line["failed"] or ""} for line in tables.read_csv(arguments.out / "lines.csv")
+            if line["scenario"] not in names]
+
+
+def in_order(lines):
+    """As one run would have them."""
+    place = {scenario.name: n for n, scenario in enumerate(scenarios.SCENARIOS)}
+    return sorted(lines, key=lambda line: (line["round"], place[line["scenario"]]))
+
+
 def run_rounds(chosen, arguments):
     for number in range(1, arguments.rounds + 1):
         for scenario in chosen:
@@ -61,7 +90,7 @@ def run_rounds(chosen, arguments):
             for server in scenario.servers(arguments.peers):
                 if not servers.is_there(server):
                     continue
-                line = {"round": number, "scenario": scenario.name, "calibration_ns": calibration}
+                line = {"measured": today(), "round": number, "scenario": scenario.name, "calibration_ns": calibration}
                 line |= measure(server, scenario, arguments)
                 figure = line.get(scenario.figure)
                 print(f"{number}  {scenario.name:<22}{server.name:<16}"
@@ -71,14 +100,11 @@ def run_rounds(chosen, arguments):
 
 
 def machine(arguments, lines):
-    model = next((line.split(":", 1)[1].strip() for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-                  if line.startswith("model name")), platform.machine())
     memory = next(line.split()[1] for line in pathlib.Path("/proc/meminfo").read_text().splitlines()
                   if line.startswith("MemTotal"))
     return {
-        "measured": datetime.date.today().isoformat(),
-        "processor": model, "cores": os.cpu_count(), "memory_mib": int(memory) // 1024,
-        "system": f"{platform.system()} {platform.release()}",
+        "measured": " and ".join(sorted({line["measured"] for line in lines})),
+        **system(), "memory_mib": int(memory) // 1024,
         "pinned": " ".join(cores()) or "no",
         "rounds": arguments.rounds, "seconds_each": arguments.seconds,
         "calibration_ns": {"median": statistics.median(line["calibration_ns"] for line in lines),
@@ -105,16 +131,18 @@ def ceiling(rows, arguments):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--peers", action="store_true", help="the other servers, too")
-    parser.add_argument("--only", default="*", metavar="PATTERN", help="scenarios, such as 'fan-*'")
+    parser.add_argument("--only", default="*", metavar="PATTERNS", help="scenarios, such as 'fan-* pairs'")
+    parser.add_argument("--keep", action="store_true", help="of --out the other scenarios, as they were measured before")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.6)
     parser.add_argument("--warmup", type=float, default=0.2)
     parser.add_argument("--out", type=pathlib.Path, default=servers.ROOT / "docs" / "benchmarks")
     arguments = parser.parse_args()
-    chosen = [scenario for scenario in scenarios.SCENARIOS if fnmatch.fnmatch(scenario.name, arguments.only)]
-    lines = list(run_rounds(chosen, arguments))
-    if not lines:
+    chosen = [scenario for scenario in scenarios.SCENARIOS
+              if any(fnmatch.fnmatch(scenario.name, pattern) for pattern in arguments.only.split())]
+    if not chosen:
         sys.exit("There is no such scenario.")
+    lines = in_order(kept(chosen, arguments) + list(run_rounds(chosen, arguments)))
     tables.refuse(lines)
     rows = tables.summarise(lines)
     ceiling(rows, arguments)

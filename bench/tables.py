@@ -46,3 +46,18 @@ def write_csv(path, rows):
         writer = csv.DictWriter(file, names, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def read_csv(path):
+    """Lines as they were before write_csv()."""
+    with open(path, newline="", encoding="utf-8") as file:
+        return [{name: value_of(text) for name, text in row.items()} for row in csv.DictReader(file)]
+
+
+def value_of(text):
+    if text == "":
+        return None
+    try:
+        return float(text) if set(text) & set(".e") else int(text)
+    except ValueError:
+        return text
