@@ -46,7 +46,8 @@ struct memory_id_slot {
 
 struct memory_conversation {
     uint32_t number;
-    bool is_over_full, is_removed; /* it is in that list of the transaction */
+    /* Of the memory store: it is in that list of the transaction. */
+    bool is_over_full, is_removed;
     struct memory_conversation *next_over_full, *next_removed;
     struct memory_ring_entry *ring;
     size_t capacity;

@@ -31,6 +31,7 @@ static const char *const statement_texts[CALL_COUNT] = {
     [CALL_GROUP_ADD] = "INSERT INTO chat_group (number, owner, created_ms, name, title) VALUES (?, ?, ?, ?, ?)",
     [CALL_GROUP_REMOVE] = "DELETE FROM chat_group WHERE number = ?",
     [CALL_GROUP_REMOVE_MEMBERS] = "DELETE FROM member WHERE conversation = ?",
+    /* Sequences only grow, so what is recent is above all that is settled. */
     [CALL_GROUP_KEEP_HIGHEST] =
         "UPDATE highest SET conversation = max(conversation, ?1), sequence = max(sequence, coalesce("
         "(SELECT max(sequence) FROM recent),"
@@ -50,6 +51,7 @@ static const char *const statement_texts[CALL_COUNT] = {
                             " WHERE conversation = ? AND msg_id > ? AND msg_id < ? ORDER BY msg_id",
     [CALL_HISTORY_NEWEST] = "SELECT " MESSAGE_COLUMNS " FROM message"
                             " WHERE conversation = ? AND msg_id > ? AND msg_id < ? ORDER BY msg_id DESC",
+    [CALL_LATEST] = "SELECT " MESSAGE_COLUMNS " FROM message WHERE conversation = ? ORDER BY msg_id DESC LIMIT 1",
     [CALL_OWN_UP_TO] = "SELECT ordinal FROM message WHERE conversation = ? AND sender = ? AND msg_id <= ?"
                        " ORDER BY msg_id DESC LIMIT 1",
 

@@ -10,14 +10,15 @@ struct load {
     struct sqlite_store *store;
     const struct store_loader *loader;
     void *arg;
+    uint64_t sequence; /* the highest that was told */
 };
 
-typedef bool (*row_teller)(const struct load *load, sqlite3_stmt *row);
+typedef bool (*row_teller)(struct load *load, sqlite3_stmt *row);
 
 static const char select_users[] =
     "SELECT number, name, hash, display_name, sex, age, address, email FROM user ORDER BY number";
 
-static bool tell_user(const struct load *load, sqlite3_stmt *row)
+static bool tell_user(struct load *load, sqlite3_stmt *row)
 {
     struct store_profile profile = {
         .name = sqlite_text(row, 3),
@@ -32,14 +33,14 @@ static bool tell_user(const struct load *load, sqlite3_stmt *row)
 
 static const char select_friendships[] = "SELECT user, other FROM friendship ORDER BY user, other";
 
-static bool tell_friendship(const struct load *load, sqlite3_stmt *row)
+static bool tell_friendship(struct load *load, sqlite3_stmt *row)
 {
     return load->loader->friendship(load->arg, sqlite_number32(row, 0), sqlite_number32(row, 1));
 }
 
 static const char select_friend_requests[] = "SELECT from_user, to_user, text FROM friend_request ORDER BY number";
 
-static bool tell_friend_request(const struct load *load, sqlite3_stmt *row)
+static bool tell_friend_request(struct load *load, sqlite3_stmt *row)
 {
     return load->loader->friend_request(load->arg, sqlite_number32(row, 0), sqlite_number32(row, 1),
                                         sqlite_text(row, 2));
@@ -48,7 +49,7 @@ static bool tell_friend_request(const struct load *load, sqlite3_stmt *row)
 static const char select_private_conversations[] =
     "SELECT number, user, other FROM private_conversation ORDER BY number";
 
-static bool tell_private_conversation(const struct load *load, sqlite3_stmt *row)
+static bool tell_private_conversation(struct load *load, sqlite3_stmt *row)
 {
     return load->loader->private_conversation(load->arg, sqlite_number32(row, 0), sqlite_number32(row, 1),
                                               sqlite_number32(row, 2));
@@ -56,7 +57,7 @@ static bool tell_private_conversation(const struct load *load, sqlite3_stmt *row
 
 static const char select_groups[] = "SELECT number, owner, created_ms, name, title FROM chat_group ORDER BY number";
 
-static bool tell_group(const struct load *load, sqlite3_stmt *row)
+static bool tell_group(struct load *load, sqlite3_stmt *row)
 {
     struct store_group group = {
         .number = sqlite_number32(row, 0),
@@ -69,51 +70,49 @@ static bool tell_group(const struct load *load, sqlite3_stmt *row)
     return load->loader->group(load->arg, &group);
 }
 
-static const char select_members[] =
-    "SELECT conversation, user, mark,"
-    " coalesce((SELECT ordinal FROM message WHERE conversation = r.conversation AND sender = r.user"
-    " ORDER BY msg_id DESC LIMIT 1), 0),"
-    " coalesce((SELECT ordinal FROM message WHERE conversation = r.conversation AND sender = r.user"
-    " AND msg_id <= r.mark ORDER BY msg_id DESC LIMIT 1), 0)"
-    " FROM member AS r ORDER BY conversation, user";
+static const char select_members[] = "SELECT conversation, user, mark FROM member ORDER BY conversation, user";
 
-static bool tell_member(const struct load *load, sqlite3_stmt *row)
+static bool tell_member(struct load *load, sqlite3_stmt *row)
 {
-    uint64_t all = sqlite_number(row, 3);
-    uint64_t up_to_mark = sqlite_number(row, 4);
+    uint32_t conversation = sqlite_number32(row, 0), user = sqlite_number32(row, 1);
+    uint64_t mark = sqlite_number(row, 2), own_count, own_above;
 
-    return load->loader->member(load->arg, sqlite_number32(row, 0), sqlite_number32(row, 1), sqlite_number(row, 2), all,
-                                all - up_to_mark);
+    return sqlite_own_count(&load->store->store, conversation, user, mark, &own_count, &own_above) &&
+           load->loader->member(load->arg, conversation, user, mark, own_count, own_above);
 }
 
-/* The newest message of each conversation that is left. CROSS JOIN: the conversations first, and a seek for each. By
- * itself SQLite would rather read all messages (sqlite.org/optoverview.html, "Manual Control Of Query Plans Using
- * CROSS JOIN"). */
-#define LATEST                                                                                \
-    " (SELECT number FROM private_conversation UNION ALL SELECT number FROM chat_group) AS c" \
-    " CROSS JOIN message AS m ON m.conversation = c.number"                                   \
-    " AND m.msg_id = (SELECT max(msg_id) FROM message WHERE conversation = c.number)"
+static const char select_conversations[] =
+    "SELECT number FROM private_conversation UNION ALL SELECT number FROM chat_group";
 
-static const char select_latest[] = "SELECT c.number, m.msg_id, m.sequence, m.time_ms FROM" LATEST;
-
-static bool tell_latest(const struct load *load, sqlite3_stmt *row)
+static bool tell_latest(struct load *load, sqlite3_stmt *row)
 {
-    return load->loader->latest(load->arg, sqlite_number32(row, 0), sqlite_number(row, 1), sqlite_number(row, 2),
-                                sqlite3_column_int64(row, 3));
+    uint32_t conversation = sqlite_number32(row, 0);
+    struct store_message message;
+    bool found;
+
+    if (!sqlite_latest(load->store, conversation, &found, &message))
+        return false;
+    if (!found)
+        return true;
+    if (message.sequence > load->sequence)
+        load->sequence = message.sequence;
+    return load->loader->latest(load->arg, conversation, message.msg_id, message.sequence, message.time_ms);
 }
 
-/* The newest of all messages is the newest of its conversation. */
+/* The newest of all messages is the newest of its conversation, and so was told by then. */
 static const char select_highest[] =
     "SELECT max(conversation, coalesce((SELECT max(number) FROM private_conversation), 0),"
-    " coalesce((SELECT max(number) FROM chat_group), 0)),"
-    " max(sequence, coalesce((SELECT max(m.sequence) FROM" LATEST "), 0)) FROM highest";
+    " coalesce((SELECT max(number) FROM chat_group), 0)), sequence FROM highest";
 
-static bool tell_highest(const struct load *load, sqlite3_stmt *row)
+static bool tell_highest(struct load *load, sqlite3_stmt *row)
 {
-    return load->loader->highest(load->arg, sqlite_number32(row, 0), sqlite_number(row, 1));
+    uint64_t sequence = sqlite_number(row, 1);
+
+    return load->loader->highest(load->arg, sqlite_number32(row, 0),
+                                 sequence > load->sequence ? sequence : load->sequence);
 }
 
-static bool tell_rows(const struct load *load, const char *sql, row_teller tell)
+static bool tell_rows(struct load *load, const char *sql, row_teller tell)
 {
     sqlite3_stmt *statement;
     int result = sqlite3_prepare_v2(load->store->database, sql, -1, &statement, NULL);
@@ -133,13 +132,11 @@ static bool tell_rows(const struct load *load, const char *sql, row_teller tell)
 
 bool sqlite_load(struct store *store, const struct store_loader *loader, void *arg)
 {
-    struct load load = {(struct sqlite_store *)store, loader, arg};
+    struct load load = {(struct sqlite_store *)store, loader, arg, 0};
 
-    /* The statements above know table `message` only. */
-    return sqlite_settle(load.store) && tell_rows(&load, select_users, tell_user) &&
-           tell_rows(&load, select_friendships, tell_friendship) &&
+    return tell_rows(&load, select_users, tell_user) && tell_rows(&load, select_friendships, tell_friendship) &&
            tell_rows(&load, select_friend_requests, tell_friend_request) &&
            tell_rows(&load, select_private_conversations, tell_private_conversation) &&
            tell_rows(&load, select_groups, tell_group) && tell_rows(&load, select_members, tell_member) &&
-           tell_rows(&load, select_latest, tell_latest) && tell_rows(&load, select_highest, tell_highest);
+           tell_rows(&load, select_conversations, tell_latest) && tell_rows(&load, select_highest, tell_highest);
 }

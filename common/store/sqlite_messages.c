@@ -11,11 +11,15 @@
  *                 add ──▶ table `recent`, by arrival ──settle──▶ table `message`, by conversation
  *                    └──▶ memory, for whoever asks   ──settle──▶ dropped
  *
- * Invariants. I1  every message is in one of the two tables; what `recent` has, memory has, too.
- *             I2  of a conversation, what is in `recent` is newer than what is in `message`.
+ * Invariants. I1  every message is in exactly one of the two tables; what `recent` has, memory has, too.
+ *             I2  what is in `recent` was accepted after all that is in `message`.
  */
+#include "base/clock.h"
 #include "base/limits.h"
+#include "base/log.h"
 #include "store/sqlite_store.h"
+
+#define SETTLE_AGAIN_MS 1000
 
 /* ---- a message and its row, which is the same in both tables ---- */
 
@@ -50,14 +54,24 @@ static struct store_message message_of(sqlite3_stmt *row)
 
 /* ---- recent ---- */
 
+/* So many are there only when they could not be settled, for which there was a reason that was logged. */
+static bool has_room(struct sqlite_store *store)
+{
+    bool is_full = store->recent.used_bytes > RECENT_MESSAGES_MAX_BYTES;
+
+    if (is_full && !store->is_full)
+        log_error("store: no further message is taken before the recent ones can be put in order");
+    store->is_full = is_full;
+    return !is_full;
+}
+
 bool sqlite_message_add(struct store *store, const struct store_message *message)
 {
     struct sqlite_store *s = (struct sqlite_store *)store;
 
     if (!insert(s, CALL_RECENT_ADD, message))
         return false;
-    /* So many are there only when they cannot be settled, and why not was logged. */
-    s->failed = s->recent.used_bytes > RECENT_MESSAGES_MAX_BYTES || !memory_message_add(&s->recent, message);
+    s->failed = !has_room(s) || !memory_message_add(&s->recent, message);
     s->added += !s->failed;
     return !s->failed;
 }
@@ -121,25 +135,33 @@ bool sqlite_settle(struct sqlite_store *store)
 {
     if (!store->recent.oldest)
         return true;
+    if (!sqlite3_get_autocommit(store->database))
+        return false;
+    store->settle_after_ms = 0;
     if (!sqlite_begin(store) || !copy_recent(store) || !clear_recent(store) || !sqlite_commit(store)) {
         sqlite_rollback(store);
-        store->unsettled_bytes = store->recent.used_bytes;
+        store->settle_after_ms = clock_monotonic_ms() + SETTLE_AGAIN_MS;
         return false;
     }
     memory_messages_clear(&store->recent);
-    store->unsettled_bytes = 0;
     return true;
+}
+
+/* A failure may have cost the time of a whole copy. */
+static bool may_settle(const struct sqlite_store *store)
+{
+    return store->settle_after_ms == 0 || clock_monotonic_ms() >= store->settle_after_ms;
 }
 
 void sqlite_settle_when_due(struct sqlite_store *store)
 {
-    if (store->recent.used_bytes >= store->unsettled_bytes + RECENT_MESSAGES_BYTES)
+    if (store->recent.used_bytes >= RECENT_MESSAGES_BYTES && may_settle(store))
         sqlite_settle(store);
 }
 
 bool sqlite_settle_conversation(struct sqlite_store *store, uint32_t conversation)
 {
-    return recent_of(store, conversation) == NULL || sqlite_settle(store);
+    return recent_of(store, conversation) == NULL || (may_settle(store) && sqlite_settle(store));
 }
 
 /* ---- what is asked ---- */
@@ -201,6 +223,23 @@ bool sqlite_history(struct store *store, uint32_t conversation, const struct sto
     if (range->from_oldest && !stopped)
         memory_history(recent, range, visit, arg);
     return true;
+}
+
+bool sqlite_latest(struct sqlite_store *store, uint32_t conversation, bool *found, struct store_message *message)
+{
+    const struct memory_conversation *recent = recent_of(store, conversation);
+    struct sqlite_call call = sqlite_call_begin(store, CALL_LATEST);
+
+    *found = recent != NULL;
+    if (recent) {
+        *message = memory_ring_at(recent, recent->end - 1)->message->content;
+        return true;
+    }
+    sqlite_call_number(&call, conversation);
+    *found = sqlite_call_row(&call);
+    if (*found)
+        *message = message_of(call.statement);
+    return sqlite_call_end(&call);
 }
 
 /* The ordinal of the newest message of `sender` up to number `last`; 0: there is none. */

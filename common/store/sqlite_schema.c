@@ -2,7 +2,7 @@
  *
  * Idea.       The order is: look before writing. A file that is not ours, is of a newer server, or is damaged stays as
  *             it was; all that is written is one transaction, so a server that is killed in the middle of it leaves
- *             an empty database, which the next start takes for a new one.
+ *             what was there: an empty database, which the next start takes for a new one, or the older schema.
  */
 #include "base/log.h"
 #include "store/sqlite_store.h"
@@ -18,7 +18,7 @@
 /* A database up to this size is checked from end to end at the start: some 0.1 s. That of a larger one would be felt,
  * in minutes at last, by everybody who waits for the restart, and for little: a commit is whole whatever happens
  * (sqlite.org/atomiccommit.html), all but the messages is read at every start, and a damaged page of messages is
- * noticed by whoever asks for it, and by nobody else. */
+ * noticed by whoever asks for it, and by the log when something is to be settled there. */
 #define CHECK_MAX_BYTES (64 << 20)
 
 /* How the database is used. Each line with its reason:

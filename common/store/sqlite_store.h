@@ -50,6 +50,7 @@ enum sqlite_statement {
     CALL_MESSAGE_FIND,
     CALL_HISTORY_OLDEST,
     CALL_HISTORY_NEWEST,
+    CALL_LATEST,
     CALL_OWN_UP_TO,
     CALL_PURGE_NEXT,
     CALL_PURGE_MESSAGES,
@@ -68,7 +69,8 @@ struct sqlite_store {
     /* sqlite_messages.c */
     struct memory_messages recent; /* what table `recent` has */
     size_t added;                  /* so many of the newest ones by the open transaction */
-    size_t unsettled_bytes;        /* what they used when they could not be settled; 0: they could */
+    uint64_t settle_after_ms;      /* CLOCK_MONOTONIC: settling failed, and is tried again then; 0: it did not */
+    bool is_full;                  /* too many could not be settled; that was logged */
 };
 
 /* ---- the data directory ---- */
@@ -155,11 +157,15 @@ void sqlite_recent_rollback(struct sqlite_store *store);
 /* Have in memory what table `recent` has, at the start. False: logged. */
 bool sqlite_recent_load(struct sqlite_store *store);
 
-/* Settle the recent messages, in a transaction of its own. False: logged; they stay where they are, nothing is lost. */
+/* The newest message of a conversation: *found, and then its numbers and time. */
+bool sqlite_latest(struct sqlite_store *store, uint32_t conversation, bool *found, struct store_message *message);
+
+/* Settle the recent messages, in a transaction of its own; there must be none. False: logged; they stay where they are,
+ * and nothing is lost. */
 bool sqlite_settle(struct sqlite_store *store);
-/* When there are enough of them. A failure is tried again when there are more. */
+/* When there are enough of them, and it is not too soon after a failure. */
 void sqlite_settle_when_due(struct sqlite_store *store);
-/* When one of them is of this conversation. */
+/* When one of them is of this conversation. False: it could not be done, or it is too soon after a failure. */
 bool sqlite_settle_conversation(struct sqlite_store *store, uint32_t conversation);
 
 /* ---- load ---- */

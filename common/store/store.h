@@ -122,14 +122,14 @@ struct store_operations {
     /* Visit messages of a range from the end that the range is counted from, until the visitor stops. */
     bool (*history)(struct store *store, uint32_t conversation, const struct store_history_range *range,
                     store_visitor visit, void *arg);
-    /* How many messages of `sender` there are in all (its highest ordinal), and above `mark`. Two seeks. The memory
+    /* How many messages of `sender` there are in all (its highest ordinal), and above `mark`. Two seeks, and a look at what is in memory. The memory
      * store knows only what it keeps: of what it forgot it tells 0 in all when nothing of this sender is left, and
      * takes as many of the forgotten ones above `mark` for the sender's own as there can be, so that nobody has
      * unread messages of his own. */
     bool (*own_count)(struct store *store, uint32_t conversation, uint32_t sender, uint64_t mark, uint64_t *all,
                       uint64_t *above);
 
-    /* Delete some rows that group_remove() left, in a transaction of its own; *more: there are others. Called when the
+    /* Delete some rows that group_remove() left, in transactions of its own; *more: there are others. Called when the
      * engine is idle, until *more is false or the call fails (which leaves them for later); also after a start, since
      * a stop may have left some. */
     bool (*purge)(struct store *store, bool *more);

@@ -1,4 +1,4 @@
-/* store_sqlite.c - the operations of store.h, each a call of a prepared statement or two.
+/* store_sqlite.c - the operations of store.h but for those on messages: most are a call of a prepared statement or two.
  */
 #include "base/log.h"
 #include "store/sqlite_store.h"
@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* Rows of a dismissed group that go in one transaction: so few that the next batch of requests hardly waits. */
+/* Rows of a dismissed group that go in one transaction: so few that the next batch of requests hardly waits. (The first
+ * time it may wait for the recent messages to be settled.) */
 #define PURGE_ROWS 500
 
 static struct sqlite_store *of(struct store *store)
@@ -37,6 +38,8 @@ bool sqlite_commit(struct sqlite_store *store)
 
     if (!sqlite_call_change(&call))
         return false;
+    if (store->settle_after_ms != 0)
+        return true; /* it works again when the recent messages could be settled */
     if (store->failure != SQLITE_OK)
         log_info("store: works again, after %" PRIu64 " failure(s)", store->failures);
     store->failure = SQLITE_OK;

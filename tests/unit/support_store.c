@@ -1,6 +1,8 @@
 /* support_store.c - see support_store.h. */
 #include "support_store.h"
 
+#include "store/sqlite_store.h"
+
 #include <dirent.h>
 #include <inttypes.h>
 #include <sqlite3.h>
@@ -123,61 +125,9 @@ size_t support_count(struct store *store, uint32_t conversation)
     return count;
 }
 
-static bool take_user(void *arg, uint32_t number, struct slice name, struct slice hash, const struct store_profile *p)
-{
-    (void)arg, (void)number, (void)name, (void)hash, (void)p;
-    return true;
-}
-
-static bool take_friendship(void *arg, uint32_t user, uint32_t other)
-{
-    (void)arg, (void)user, (void)other;
-    return true;
-}
-
-static bool take_friend_request(void *arg, uint32_t from, uint32_t to, struct slice text)
-{
-    (void)arg, (void)from, (void)to, (void)text;
-    return true;
-}
-
-static bool take_private(void *arg, uint32_t number, uint32_t user, uint32_t other)
-{
-    (void)arg, (void)number, (void)user, (void)other;
-    return true;
-}
-
-static bool take_group(void *arg, const struct store_group *group)
-{
-    (void)arg, (void)group;
-    return true;
-}
-
-static bool take_member(void *arg, uint32_t conversation, uint32_t user, uint64_t mark, uint64_t own, uint64_t above)
-{
-    (void)arg, (void)conversation, (void)user, (void)mark;
-    assert_true(above <= own);
-    return true;
-}
-
-static bool take_latest(void *arg, uint32_t conversation, uint64_t msg_id, uint64_t sequence, int64_t time_ms)
-{
-    (void)arg, (void)conversation, (void)msg_id, (void)sequence, (void)time_ms;
-    return true;
-}
-
-static bool take_highest(void *arg, uint32_t conversation, uint64_t sequence)
-{
-    (void)arg, (void)conversation, (void)sequence;
-    return true;
-}
-
 bool support_settle(struct store *store)
 {
-    static const struct store_loader loader = {take_user,  take_friendship, take_friend_request, take_private,
-                                               take_group, take_member,     take_latest,         take_highest};
-
-    return store->operations->load(store, &loader, NULL);
+    return sqlite_settle((struct sqlite_store *)store);
 }
 
 void support_execute(const char *directory, const char *sql)
