@@ -103,9 +103,9 @@
 #define MEMORY_CONVERSATION_MESSAGES_MAX 10000
 #define MEMORY_STORE_MAX_BYTES (256u << 20)
 
-/* The SQLite store settles its newest messages when they use so much memory: some 5,000 short ones, for which everybody
- * waits some 30 ms. Half as many halve the wait and cost a tenth of the throughput. When they cannot be settled, it takes
- * further ones up to the second limit. */
+/* The SQLite store settles its newest messages when they use so much memory: 2,000 to 5,000 short ones, for which
+ * everybody waits 30 ms to 50 ms. Half as many halve the wait and cost a tenth of the throughput. When they cannot be
+ * settled, it takes further ones up to the second limit. */
 #define RECENT_MESSAGES_BYTES (1024u << 10)
 #define RECENT_MESSAGES_MAX_BYTES (64u << 20)
 
