@@ -49,7 +49,7 @@ def measure(server, scenario, arguments):
     with servers.running(server) as (process, port):
         command = [CHATBENCH, "--port", str(port), "--pid", str(process.pid), "--protocol", server.protocol,
                    "--label", server.name, *cores(scenario.pinned), *scenario.options,
-                   "--seconds", str(arguments.seconds), "--warmup", str(arguments.warmup)]
+                   "--seconds", str(arguments.seconds * scenario.longer), "--warmup", str(arguments.warmup)]
         run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
     line = json.loads(run.stdout) if run.stdout else {"server": server.name}
     return line | {"failed": run.stderr.strip().replace("\n", "; ") if run.returncode != 0 else ""}

@@ -21,6 +21,7 @@ class Scenario:
     connections: int = 1000
     threads: int = 1            # of 05
     pinned: bool = True         # the server on a core of its own
+    longer: int = 1             # so many times as long as the others: a percentile takes many messages
 
     def servers(self, with_peers):
         """In the order in which a round runs them."""
@@ -54,7 +55,8 @@ def text(size):
 
 
 def rate(messages):
-    return Scenario(f"rate-{messages}", ("--workload", "groups", "--rate", str(messages)), "latency_p99_us", "rate", messages)
+    return Scenario(f"rate-{messages}", ("--workload", "groups", "--rate", str(messages)), "latency_p99_us", "rate", messages,
+                    longer=2)
 
 
 def durable(workload, durability):
