@@ -135,6 +135,35 @@ def test_messages_last(start_server, killed, users, group, connect):
         assert new["msg_id"] == len(texts) + 1 and new["time"] >= first["time"]
 
 
+@rule("M-5", "M-6", "M-8")
+@needs("groups")
+def test_megabytes_of_messages_last(start_server, killed, users, group, connect):
+    """So much that a server has put some of it in its place while the rest came: whole before the kill, and after it."""
+    server = start_server()
+    alice, bob = users(2, server)
+    user, room = alice.user, group(alice)
+    bob.close()
+    texts = [f"{number} ".ljust(8000, "x") for number in range(400)]
+    kinds = [("group_chat", {"group": room}, {"group": room}), ("private_chat", to(bob), {"user": bob.user.name})]
+    for first in range(0, len(texts), WINDOW):
+        requests = [(cmd, {"text": texts[number], "id": f"id {number}", **target})
+                    for number in range(first, first + WINDOW) for cmd, target, _ in kinds]
+        replies = in_one_piece(alice, requests)
+        assert [reply["msg_id"] for reply in replies] == [number + 1 for number in range(first, first + WINDOW) for _ in kinds]
+    for kill in (False, True):
+        if kill:
+            killed(server)
+            alice = connect(server)
+            alice.login(user)
+        for cmd, target, where in kinds:
+            assert [message["text"] for message in history(alice, **where)] == texts
+            newest = alice.ok("history", limit=5, before=300, **where)
+            assert [message["msg_id"] for message in newest["messages"]] == list(range(295, 300))
+            for number in (0, 200, 399):
+                again = alice.request(cmd, text="again", id=f"id {number}", **target)
+                assert again["msg_id"] == number + 1
+
+
 @rule("M-5", "M-6", "G-5")
 @needs("groups")
 def test_what_a_dismissed_group_had_does_not_come_back(start_server, killed, users, connect, name):
