@@ -309,18 +309,22 @@ def test_little_that_waits_among_much_for_others_keeps_little_memory(start_serve
 
 
 @rule("L-3", "L-4")
-@needs("friends")
+@needs("friends", "groups")
 @undisturbed("memory is measured")
-def test_what_was_answered_keeps_no_memory(start_server, online, leave_out):
-    """4000 requests that alter nothing, one after the other; 1000 before them have made the server what it is."""
+def test_what_was_answered_keeps_no_memory(start_server, online, name, leave_out):
+    """4000 requests that alter nothing, one after the other, every fourth a large one; 1000 before them have made the server
+    what it is."""
     server = start_server("--store", "memory", env=without_quarantine())
     if has_own_memory(server):
         leave_out("ThreadSanitizer's own memory grows with every page that was ever used")
     alice = online("alice", server)
     for count in (1000, 4000):
         before = resident_bytes(server)
-        for _ in range(count):
-            alice.ok("friend_list")
+        for number in range(count):
+            if number % 4:
+                alice.ok("friend_list")
+            else:
+                alice.expect("group_chat", "group_not_exist", group=name("nowhere"), text="x" * 4000)
     grown = resident_bytes(server) - before
     assert grown < 2 << 20, f"{grown >> 10} KiB more after 4000 requests"
 
