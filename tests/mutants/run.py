@@ -11,12 +11,14 @@ Use.        run.py                  all of them, and a table: mutant, and the te
             run.py --list           what there is, told by what a user would notice
             run.py --hunt 301 DIR   a tree with this fault in it, for who wants to find it
             run.py --record         all, and what came out goes to docs/robustness/
+            run.py --rest           those that no run here has caught, and those that are new: after a hole was closed
 
 A copy has the objects that are built already, with their times, so make compiles what the patch changed and no more.
 Before all else the same tests run on the tree as it is: a test that fails there says nothing about a mutant.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import pathlib
@@ -34,6 +36,7 @@ from dataclasses import dataclass
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 WORK = ROOT / "build" / "mutants"
+CAUGHT = ROOT / "build" / "mutants-caught.json"         # number -> the patch's digest, the details, the seconds
 VARIANTS = {"plain": "", "asan": "address,undefined", "tsan": "thread"}
 FIELDS = ["Title", "Rule", "Shows", "Stage", "Caught by"]
 FAILURES = ("FAIL", "CRASH", "HANG")
@@ -65,6 +68,10 @@ class Mutant:
     @property
     def patch(self):
         return HERE / f"{self.number}.patch"
+
+    @property
+    def digest(self):
+        return hashlib.sha256(self.patch.read_bytes()).hexdigest()
 
 
 def mutant_of(path):
@@ -293,14 +300,26 @@ def cpu_seconds():
     return usage.ru_utime + usage.ru_stime
 
 
-def record(results, minutes, cpu_minutes):
+def caught_before(some):
+    """Results of former runs here, of mutants that are as they were."""
+    kept = json.loads(CAUGHT.read_text()) if CAUGHT.exists() else {}
+    return [(one, "caught", *kept[one.number][1:]) for one in some if kept.get(one.number, [""])[0] == one.digest]
+
+
+def keep_caught(results):
+    CAUGHT.parent.mkdir(exist_ok=True)
+    CAUGHT.write_text(json.dumps({one.number: [one.digest, details, took] for one, verdict, details, took in results
+                                  if verdict == "caught"}, indent=1))
+
+
+def record(results):
     sys.path.insert(0, str(ROOT / "tests" / "robustness"))
     from figures import record as keep
     caught = [details for _, verdict, details, _ in results if verdict == "caught"]
     by_suite = sum(".py: " in details for details in caught)
     figures = {"mutants": len(results), "caught": len(caught), "caught by the conformance suite": by_suite,
                "caught by unit tests": len(caught) - by_suite, "different tests that caught one": len(set(caught)),
-               "minutes that it took": round(minutes, 1), "minutes of CPU": round(cpu_minutes, 1)}
+               "minutes, one after the other": round(sum(took for *_, took in results) / 60, 1)}
     keep("mutants", figures, ["tests/mutants/*"])
 
 
@@ -320,13 +339,18 @@ def run_all(chosen, arguments):
         print(f"{mutant.number} {verdict} ({took:.0f} s){': ' + details if details else ''}", flush=True)
         return mutant, verdict, details, took
 
-    results = in_parallel(one, chosen, arguments.jobs)
+    before = caught_before(mutants())
+    new = in_parallel(one, chosen, arguments.jobs)
+    judged = [mutant.number for mutant, *_ in new]
+    before = [result for result in before if result[0].number not in judged]
+    keep_caught(new + before)
+    results = sorted(new + (before if arguments.rest else []), key=lambda result: result[0].number)
     minutes = (time.monotonic() - began) / 60
     wrong = [mutant.number for mutant, verdict, *_ in results if verdict != "caught"]
     print(f"\n{table(results)}\n\n{len(results) - len(wrong)} of {len(results)} caught, in {minutes:.1f} minutes and "
           f"{cpu_seconds() / 60:.1f} minutes of CPU")
     if arguments.record and not wrong and not arguments.numbers:
-        record(results, minutes, cpu_seconds() / 60)
+        record(results)
     if wrong:
         raise SystemExit(f"not caught, or no mutants: {', '.join(wrong)}")
 
@@ -335,6 +359,7 @@ def main():
     parser = argparse.ArgumentParser(description="run the tests on the tree with a fault in it")
     parser.add_argument("numbers", nargs="*", help="of mutants, or how their numbers begin; none: all")
     parser.add_argument("--sample", action="store_true", help="one of each area")
+    parser.add_argument("--rest", action="store_true", help="those that no run here has caught, or that are new")
     parser.add_argument("--list", action="store_true", help="what there is, without telling the faults")
     parser.add_argument("--hunt", nargs=2, metavar=("NUMBER", "DIRECTORY"), help="make a tree that has this fault")
     parser.add_argument("--jobs", type=int, default=2)
@@ -350,8 +375,11 @@ def main():
     chosen = sample_of(known) if arguments.sample else known
     if arguments.numbers:
         chosen = [one for one in chosen if one.number.startswith(tuple(arguments.numbers))]
+    if arguments.rest:
+        done = [one.number for one, *_ in caught_before(chosen)]
+        chosen = [one for one in chosen if one.number not in done]
     if not chosen:
-        parser.error("no mutant has such a number")
+        parser.error("there is no such mutant")
     if arguments.list:
         return print(listing(chosen))
     return run_all(chosen, arguments)
