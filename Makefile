@@ -361,7 +361,7 @@ soak: $(STAGE_PROGRAMS) ## a mixed load for MINUTES=10, and memory that stays fl
 
 # Built from the objects that are there, so that a mutant costs little more than its tests.
 mutants: ## put each fault of tests/mutants into the code, and see that a test fails; some: MUTANT='301 7'
-	$(PYTHON) tests/mutants/run.py --jobs $(JOBS) $(MUTANT)
+	$(PYTHON) tests/mutants/run.py --jobs $(JOBS) $(MUTANT) $(ARGS)
 
 mutants-sample:
 	$(PYTHON) tests/mutants/run.py --jobs $(JOBS) --sample

@@ -325,7 +325,7 @@ def record(results):
 
 def run_all(chosen, arguments):
     began = time.monotonic()
-    if not arguments.no_baseline:
+    if chosen and not arguments.no_baseline:
         print(f"The tests that are to catch {len(chosen)} mutants, without any:", flush=True)
         if failed := check_baseline(chosen, arguments.jobs, arguments.slow_factor):
             print("\n".join(failed))
@@ -378,7 +378,7 @@ def main():
     if arguments.rest:
         done = [one.number for one, *_ in caught_before(chosen)]
         chosen = [one for one in chosen if one.number not in done]
-    if not chosen:
+    if not chosen and not arguments.rest:
         parser.error("there is no such mutant")
     if arguments.list:
         return print(listing(chosen))
