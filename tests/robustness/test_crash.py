@@ -12,7 +12,7 @@ from servers import ROOT, Failure, Subject
 
 ROUNDS = 6
 
-# The messages are in two tables; so they are in the one.
+# A killed server leaves its newest messages in a table of their own. Put with the others, all can be damaged in one place.
 SETTLE = "INSERT INTO message SELECT conversation, msg_id, sender, ordinal, sequence, time_ms, id, text FROM recent;" \
          "DELETE FROM recent;"
 
