@@ -103,10 +103,11 @@
 #define MEMORY_CONVERSATION_MESSAGES_MAX 10000
 #define MEMORY_STORE_MAX_BYTES (256u << 20)
 
-/* The SQLite store settles its newest messages when they use so much memory: 2,000 to 5,000 short ones, for which
- * everybody waits 30 ms to 50 ms. Half as many halve the wait and cost a tenth of the throughput. When they cannot be
- * settled, it takes further ones up to the second limit. */
-#define RECENT_MESSAGES_BYTES (1024u << 10)
+/* The SQLite store settles its newest messages when they use so much memory, some 16,000 short ones; a slice of them
+ * whenever so many were added, for which the batch waits 1 ms or 2. When they cannot be settled, it takes further ones up
+ * to the last limit. */
+#define RECENT_MESSAGES_BYTES (4u << 20)
+#define SETTLE_AFTER_MESSAGES 128
 #define RECENT_MESSAGES_MAX_BYTES (64u << 20)
 
 /* Passwords that wait for a worker. At about 60 ms each and one worker this is 15 s of work. */

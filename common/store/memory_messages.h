@@ -49,6 +49,9 @@ struct memory_conversation {
     /* Of the memory store: it is in that list of the transaction. */
     bool is_over_full, is_removed;
     struct memory_conversation *next_over_full, *next_removed;
+    /* Of the SQLite store: so many of the first messages go with the commit; it is in that list of the transaction. */
+    uint64_t leaving;
+    struct memory_conversation *next_leaving;
     struct memory_ring_entry *ring;
     size_t capacity;
     uint64_t first, end; /* I2 */
@@ -76,6 +79,14 @@ void memory_messages_clear(struct memory_messages *m);
 static inline struct memory_conversation *memory_conversation_find(const struct memory_messages *m, uint32_t number)
 {
     return number < m->conversation_capacity ? m->conversations[number] : NULL;
+}
+
+/* The first conversation from that number on; NULL: there is none. */
+static inline struct memory_conversation *memory_conversation_from(const struct memory_messages *m, uint32_t number)
+{
+    while (number < m->conversation_capacity && !m->conversations[number])
+        number++;
+    return memory_conversation_find(m, number);
 }
 
 static inline uint64_t memory_conversation_count(const struct memory_conversation *conversation)

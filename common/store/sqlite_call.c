@@ -31,11 +31,10 @@ static const char *const statement_texts[CALL_COUNT] = {
     [CALL_GROUP_ADD] = "INSERT INTO chat_group (number, owner, created_ms, name, title) VALUES (?, ?, ?, ?, ?)",
     [CALL_GROUP_REMOVE] = "DELETE FROM chat_group WHERE number = ?",
     [CALL_GROUP_REMOVE_MEMBERS] = "DELETE FROM member WHERE conversation = ?",
-    /* Sequences only grow, so what is recent is above all that is settled. */
     [CALL_GROUP_KEEP_HIGHEST] =
-        "UPDATE highest SET conversation = max(conversation, ?1), sequence = max(sequence, coalesce("
-        "(SELECT max(sequence) FROM recent),"
-        " (SELECT sequence FROM message WHERE conversation = ?1 ORDER BY msg_id DESC LIMIT 1), 0))",
+        "UPDATE highest SET conversation = max(conversation, ?1), sequence = max(sequence,"
+        " coalesce((SELECT max(sequence) FROM recent), 0),"
+        " coalesce((SELECT sequence FROM message WHERE conversation = ?1 ORDER BY msg_id DESC LIMIT 1), 0))",
     [CALL_GROUP_DISMISS] = "INSERT INTO dismissed (number) VALUES (?)",
 
     [CALL_MEMBER_ADD] = "INSERT INTO member (conversation, user, mark) VALUES (?, ?, ?)",
@@ -43,8 +42,16 @@ static const char *const statement_texts[CALL_COUNT] = {
     [CALL_MEMBER_SET_MARK] = "UPDATE member SET mark = ? WHERE conversation = ? AND user = ?",
 
     [CALL_RECENT_ADD] = "INSERT INTO recent (" MESSAGE_COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-    [CALL_RECENT_LOAD] = "SELECT " MESSAGE_COLUMNS " FROM recent ORDER BY sequence",
-    [CALL_RECENT_CLEAR] = "DELETE FROM recent",
+    [CALL_RECENT_LOAD] = "SELECT " MESSAGE_COLUMNS " FROM recent"
+                         " WHERE NOT EXISTS (SELECT 1 FROM message WHERE message.conversation = recent.conversation"
+                         " AND message.msg_id = recent.msg_id)"
+                         " AND conversation NOT IN (SELECT number FROM dismissed) ORDER BY sequence",
+    [CALL_RECENT_CLEAR] = "DELETE FROM recent WHERE sequence <"
+                          " min(?1, coalesce((SELECT sequence FROM recent ORDER BY sequence LIMIT 1 OFFSET ?2), ?1))",
+    [CALL_RECENT_PURGE] = "DELETE FROM recent WHERE conversation = ?",
+    [CALL_SLICE_BEGIN] = "SAVEPOINT slice",
+    [CALL_SLICE_END] = "RELEASE slice",
+    [CALL_SLICE_ROLLBACK] = "ROLLBACK TO slice",
     [CALL_SETTLED_ADD] = "INSERT INTO message (" MESSAGE_COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     [CALL_MESSAGE_FIND] = "SELECT msg_id, time_ms FROM message WHERE conversation = ? AND sender = ? AND id = ?",
     [CALL_HISTORY_OLDEST] = "SELECT " MESSAGE_COLUMNS " FROM message"
@@ -202,4 +209,18 @@ struct slice sqlite_text(sqlite3_stmt *row, int column)
     const char *bytes = sqlite3_column_blob(row, column);
 
     return (struct slice){bytes, (size_t)sqlite3_column_bytes(row, column)};
+}
+
+struct store_message sqlite_message(sqlite3_stmt *row)
+{
+    return (struct store_message){
+        .conversation = sqlite_number32(row, 0),
+        .msg_id = sqlite_number(row, 1),
+        .sender = sqlite_number32(row, 2),
+        .ordinal = sqlite_number(row, 3),
+        .sequence = sqlite_number(row, 4),
+        .time_ms = sqlite3_column_int64(row, 5),
+        .id = sqlite_text(row, 6),
+        .text = sqlite_text(row, 7),
+    };
 }

@@ -27,13 +27,13 @@
  * - locking_mode EXCLUSIVE, before the database is read for the first time: the WAL's index is then ordinary memory,
  *   without a shared file (sqlite.org/wal.html, "Use of WAL Without Shared-Memory").
  * - temp_store MEMORY: nothing but the database and the WAL is ever opened.
- * - cache_size 16 MiB: the pages that a settling changes. A transaction that is larger goes on into the WAL before it is
- *   committed, which is slower and no failure.
+ * - cache_size 16 MiB: the recent messages, and the pages that they are settled into. A transaction that is larger goes
+ *   on into the WAL before it is committed, which is slower and no failure.
  * - mmap_size 0: an I/O error or a file cut short is then an error, and not SIGBUS (sqlite.org/mmap.html).
  * - secure_delete FAST: old hashes are overwritten in their page, which is written anyway. ON would also write every
  *   page that a dismissed group leaves, and with it make the slices of the purge long.
  * - wal_autocheckpoint 1000 pages: a commit that finds more than these 4 MiB in the WAL copies them into the database
- *   and flushes it. On a busy server these are the commits that settle.
+ *   and flushes it. On a busy server this is the longest that a batch waits.
  * - journal_size_limit: what a burst made of the WAL is given back at the next checkpoint; the usual size stays, since
  *   overwriting blocks is cheaper than allocating them.
  * - synchronous FULL until the end of opening: the WAL's entry in the directory is flushed with its first flush, for
@@ -91,7 +91,7 @@ static const char schema[] =
     "CREATE TABLE highest (conversation INTEGER NOT NULL, sequence INTEGER NOT NULL) STRICT;"
     "INSERT INTO highest VALUES (0, 0);";
 
-/* What version 2 added: the newest messages, in the order of their arrival (sqlite_messages.c). No index: memory has them
+/* What version 2 added: the newest messages, in the order of their arrival (sqlite_recent.c). No index: memory has them
  * when somebody asks. */
 static const char schema_2[] =
     "CREATE TABLE recent ("

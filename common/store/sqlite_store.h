@@ -4,7 +4,8 @@
  *      sqlite_schema.c      opening: settings, version, damage, tables
  *      sqlite_call.c        a prepared statement called like a function; failures
  *      sqlite_load.c        all that the engine keeps in memory, read at the start
- *      sqlite_messages.c    the messages: the newest by arrival, the others by conversation
+ *      sqlite_recent.c      messages are added, by arrival, and moved on, by conversation
+ *      sqlite_messages.c    what is asked of the messages
  *      store_sqlite.c       the other operations of store.h
  *
  * Idea.       One connection, which one thread at a time uses, and which is the only one there is (exclusive locking
@@ -46,6 +47,10 @@ enum sqlite_statement {
     CALL_RECENT_ADD,
     CALL_RECENT_LOAD,
     CALL_RECENT_CLEAR,
+    CALL_RECENT_PURGE,
+    CALL_SLICE_BEGIN,
+    CALL_SLICE_END,
+    CALL_SLICE_ROLLBACK,
     CALL_SETTLED_ADD,
     CALL_MESSAGE_FIND,
     CALL_HISTORY_OLDEST,
@@ -66,11 +71,15 @@ struct sqlite_store {
     bool failed;       /* I3 */
     int failure;       /* what was logged last, an extended result code; SQLITE_OK: the last commit worked */
     uint64_t failures; /* since then */
-    /* sqlite_messages.c */
-    struct memory_messages recent; /* what table `recent` has */
-    size_t added;                  /* so many of the newest ones by the open transaction */
-    uint64_t settle_after_ms;      /* CLOCK_MONOTONIC: settling failed, and is tried again then; 0: it did not */
-    bool is_full;                  /* too many could not be settled; that was logged */
+    /* sqlite_recent.c */
+    struct memory_messages recent;
+    size_t added;                        /* so many of the newest ones by the open transaction */
+    size_t since_slice;                  /* so many were added since a slice of them was settled */
+    struct memory_conversation *leaving; /* a list: of these it has settled or purged the first ones */
+    uint64_t run_last;                   /* the run settles what was accepted up to this sequence; 0: there is no run */
+    uint32_t run_next;                   /* from this conversation on; those below are done */
+    uint64_t settle_after_ms;            /* CLOCK_MONOTONIC: settling failed, and is tried again then; 0: it did not */
+    bool is_full;                        /* too many could not be settled; that was logged */
 };
 
 /* ---- the data directory ---- */
@@ -128,21 +137,47 @@ bool sqlite_call_change(struct sqlite_call *call);
 uint64_t sqlite_number(sqlite3_stmt *row, int column);
 uint32_t sqlite_number32(sqlite3_stmt *row, int column);
 struct slice sqlite_text(sqlite3_stmt *row, int column);
+struct store_message sqlite_message(sqlite3_stmt *row); /* of MESSAGE_COLUMNS */
 
 /* Log the failure that the database has just had, unless it is the one that was logged last. Returns false. */
 bool sqlite_failed(struct sqlite_store *store, const char *what);
 
 /* ---- transactions ---- */
 
-/* Those of the database alone; what memory has of it is the caller's business. Else as in store.h. */
+/* As in store.h, without settling anything. */
 bool sqlite_begin(struct sqlite_store *store);
 bool sqlite_commit(struct sqlite_store *store);
 void sqlite_rollback(struct sqlite_store *store);
 
-/* ---- messages ---- */
+/* ---- recent messages ---- */
+
+/* Operation of store.h. */
+bool sqlite_message_add(struct store *store, const struct store_message *message);
+
+/* What memory has is made what the transaction has left, or what there was before it. */
+void sqlite_recent_commit(struct sqlite_store *store);
+void sqlite_recent_rollback(struct sqlite_store *store);
+
+/* Have in memory what is recent, at the start. False: logged. */
+bool sqlite_recent_load(struct sqlite_store *store);
+
+/* Delete the rows of a dismissed conversation: a change of the open transaction. */
+bool sqlite_recent_purge(struct sqlite_store *store, uint32_t conversation);
+
+/* Settle a slice within the open transaction, when there are enough recent messages and it is not too soon after a
+ * failure. A failure is logged, and fails the transaction only when SQLite has rolled that back. */
+void sqlite_settle_when_due(struct sqlite_store *store);
+
+/* Settle a slice in a transaction of its own; there must be something to settle. False: logged; what is recent stays so,
+ * and nothing is lost. */
+bool sqlite_settle(struct sqlite_store *store);
+
+/* The same, when they are so many that no further one is taken and it is not too soon after a failure. */
+void sqlite_settle_when_full(struct sqlite_store *store);
+
+/* ---- all messages ---- */
 
 /* Operations of store.h. */
-bool sqlite_message_add(struct store *store, const struct store_message *message);
 bool sqlite_message_find(struct store *store, uint32_t conversation, uint32_t sender, struct slice id, bool *found,
                          uint64_t *msg_id, int64_t *time_ms);
 bool sqlite_history(struct store *store, uint32_t conversation, const struct store_history_range *range,
@@ -150,23 +185,8 @@ bool sqlite_history(struct store *store, uint32_t conversation, const struct sto
 bool sqlite_own_count(struct store *store, uint32_t conversation, uint32_t sender, uint64_t mark, uint64_t *all,
                       uint64_t *above);
 
-/* Keep in memory what the transaction has added, or forget it. */
-void sqlite_recent_commit(struct sqlite_store *store);
-void sqlite_recent_rollback(struct sqlite_store *store);
-
-/* Have in memory what table `recent` has, at the start. False: logged. */
-bool sqlite_recent_load(struct sqlite_store *store);
-
 /* The newest message of a conversation: *found, and then its numbers and time. */
 bool sqlite_latest(struct sqlite_store *store, uint32_t conversation, bool *found, struct store_message *message);
-
-/* Settle the recent messages, in a transaction of its own; there must be none. False: logged; they stay where they are,
- * and nothing is lost. */
-bool sqlite_settle(struct sqlite_store *store);
-/* When there are enough of them, and it is not too soon after a failure. */
-void sqlite_settle_when_due(struct sqlite_store *store);
-/* When one of them is of this conversation. False: it could not be done, or it is too soon after a failure. */
-bool sqlite_settle_conversation(struct sqlite_store *store, uint32_t conversation);
 
 /* ---- load ---- */
 

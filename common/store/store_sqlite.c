@@ -7,8 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* Rows of a dismissed group that go in one transaction: so few that the next batch of requests hardly waits. (The first
- * time it may wait for the recent messages to be settled.) */
+/* Rows of a dismissed group that go in one transaction: so few that the next batch of requests hardly waits. */
 #define PURGE_ROWS 500
 
 static struct sqlite_store *of(struct store *store)
@@ -38,6 +37,7 @@ bool sqlite_commit(struct sqlite_store *store)
 
     if (!sqlite_call_change(&call))
         return false;
+    sqlite_recent_commit(store);
     if (store->settle_after_ms != 0)
         return true; /* it works again when the recent messages could be settled */
     if (store->failure != SQLITE_OK)
@@ -52,30 +52,28 @@ void sqlite_rollback(struct sqlite_store *store)
     struct sqlite_call call = sqlite_call_begin(store, CALL_ROLLBACK);
 
     store->failed = false;
+    sqlite_recent_rollback(store);
     /* Not when SQLite has done it itself. Should it fail, the next begin fails, and then it is tried again. */
     if (!sqlite3_get_autocommit(store->database))
         sqlite_call_run(&call);
 }
 
-/* The replies to the last batch are on their way by now, so nobody waits for what is settled but the next one. */
+/* Where no message can be taken, no transaction that has one comes to its commit, which would settle. */
 static bool begin(struct store *store)
 {
-    sqlite_settle_when_due(of(store));
+    sqlite_settle_when_full(of(store));
     return sqlite_begin(of(store));
 }
 
 static bool commit(struct store *store)
 {
-    if (!sqlite_commit(of(store)))
-        return false;
-    sqlite_recent_commit(of(store));
-    return true;
+    sqlite_settle_when_due(of(store));
+    return sqlite_commit(of(store));
 }
 
 static void rollback(struct store *store)
 {
     sqlite_rollback(of(store));
-    sqlite_recent_rollback(of(store));
 }
 
 /* ---- users ---- */
@@ -240,7 +238,7 @@ static bool purge_slice(struct store *store, uint32_t conversation, bool *more)
         *more = true;
         return true;
     }
-    return change1(store, CALL_PURGE_DONE, conversation);
+    return sqlite_recent_purge(of(store), conversation) && change1(store, CALL_PURGE_DONE, conversation);
 }
 
 static bool purge(struct store *store, bool *more)
@@ -251,8 +249,6 @@ static bool purge(struct store *store, bool *more)
         return false;
     if (conversation == 0)
         return true;
-    if (!sqlite_settle_conversation(of(store), conversation))
-        return false;
     if (sqlite_begin(of(store)) && purge_slice(store, conversation, more) && sqlite_commit(of(store)))
         return true;
     sqlite_rollback(of(store));

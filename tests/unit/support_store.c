@@ -125,9 +125,21 @@ size_t support_count(struct store *store, uint32_t conversation)
     return count;
 }
 
+bool support_settle_slice(struct store *store)
+{
+    struct sqlite_store *s = (struct sqlite_store *)store;
+
+    return (!s->recent.newest && s->run_last == 0) || sqlite_settle(s);
+}
+
 bool support_settle(struct store *store)
 {
-    return sqlite_settle((struct sqlite_store *)store);
+    struct sqlite_store *s = (struct sqlite_store *)store;
+
+    while (s->recent.newest || s->run_last != 0)
+        if (!sqlite_settle(s))
+            return false;
+    return true;
 }
 
 void support_execute(const char *directory, const char *sql)

@@ -35,7 +35,8 @@ uint64_t support_find(struct store *store, uint32_t conversation, uint32_t sende
 /* The number of messages that a conversation has. */
 size_t support_count(struct store *store, uint32_t conversation);
 
-/* Have the SQLite store settle its recent messages. False: it could not. */
+/* Have the SQLite store settle a slice of its recent messages, or all of them. False: it could not. */
+bool support_settle_slice(struct store *store);
 bool support_settle(struct store *store);
 
 /* Run `sql` on a database that no store has open. */

@@ -408,8 +408,8 @@ static void random_changes_are_loaded_back(void **state)
         one_transaction();
         if (random_below(10) == 0)
             assert_true(store->operations->purge(store, &more));
-        if (random_below(5) == 0)
-            assert_true(support_settle(store));
+        if (random_below(3) == 0)
+            assert_true(random_below(4) == 0 ? support_settle(store) : support_settle_slice(store));
         if (random_below(10) == 0) {
             if (random_below(2) == 0)
                 assert_true(store->operations->begin(store)); /* a stop in the middle of a transaction */

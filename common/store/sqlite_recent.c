@@ -1,0 +1,255 @@
+/* sqlite_recent.c - messages are added, and moved on to where they belong.
+ *
+ * Idea.       The messages of a conversation have to lie side by side, for then a page of history is a few pages of the
+ *             file. But those that come together belong to many conversations. Put where it belongs, each of them costs
+ *             a page of the table and one of the index, 8 KiB to be written and flushed for a hundred bytes.
+ *             So a message goes to the end of `recent` first, of which a batch fills a page or two, and into memory,
+ *             where it is found. When there are enough of them, they are settled: copied to where they belong, one
+ *             conversation after the other. By then each has several, and they share its pages. This is a
+ *             log-structured merge tree of two levels (O'Neil et al., 1996).
+ *
+ *                 add ──▶ table `recent`, by arrival ──settle──▶ table `message`, by conversation
+ *                    └──▶ memory, for whoever asks   ──settle──▶ dropped
+ *
+ *             Nobody is to wait for thousands of them. So settling is a run of slices, each within the commit of some
+ *             batch, and of twice as many messages as were added since the last one. A run is for what is recent when
+ *             it begins. When all of that is settled, its rows of `recent` are deleted, in slices, too.
+ * Invariants. I1  memory has the messages that are in `recent` and not in `message`, but for those of a conversation
+ *                 that was dismissed before the start.
+ *             I2  of a conversation, what memory has was accepted after all that `message` has.
+ *             I3  a row of `recent` is deleted when its message, and all that were accepted before, are settled or
+ *                 dismissed.
+ */
+#include "base/clock.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "store/sqlite_store.h"
+
+#define SETTLE_AGAIN_MS 1000
+
+/* To delete a row where it lies among its like is so much cheaper than to copy it. */
+#define CLEAR_FASTER 4
+
+/* ---- recent ---- */
+
+/* Into either of the tables, whose columns are the same. */
+static bool insert(struct sqlite_store *store, enum sqlite_statement statement, const struct store_message *message)
+{
+    struct sqlite_call call = sqlite_call_begin(store, statement);
+
+    sqlite_call_number(&call, message->conversation);
+    sqlite_call_number(&call, message->msg_id);
+    sqlite_call_number(&call, message->sender);
+    sqlite_call_number(&call, message->ordinal);
+    sqlite_call_number(&call, message->sequence);
+    sqlite_call_signed(&call, message->time_ms);
+    sqlite_call_text_or_null(&call, message->id);
+    sqlite_call_text(&call, message->text);
+    return sqlite_call_change(&call);
+}
+
+/* So many are there only when they could not be settled, for which there was a reason that was logged. */
+static bool has_room(struct sqlite_store *store)
+{
+    bool is_full = store->recent.used_bytes > RECENT_MESSAGES_MAX_BYTES;
+
+    if (is_full && !store->is_full)
+        log_error("store: no further message is taken before the recent ones can be put in order");
+    store->is_full = is_full;
+    return !is_full;
+}
+
+bool sqlite_message_add(struct store *store, const struct store_message *message)
+{
+    struct sqlite_store *s = (struct sqlite_store *)store;
+
+    if (!insert(s, CALL_RECENT_ADD, message))
+        return false;
+    s->failed = !has_room(s) || !memory_message_add(&s->recent, message);
+    s->added += !s->failed;
+    return !s->failed;
+}
+
+/* `count` more of the first messages of a conversation will go with the commit. */
+static void let_leave(struct sqlite_store *store, struct memory_conversation *conversation, uint64_t count)
+{
+    if (conversation->leaving == 0) {
+        conversation->next_leaving = store->leaving;
+        store->leaving = conversation;
+    }
+    conversation->leaving += count;
+}
+
+/* Of each conversation that is in the list: drop those that leave, or have them stay. */
+static void leave_or_stay(struct sqlite_store *store, bool leave)
+{
+    while (store->leaving) {
+        struct memory_conversation *conversation = store->leaving;
+        uint64_t count = conversation->leaving;
+
+        store->leaving = conversation->next_leaving;
+        conversation->leaving = 0;
+        if (leave)
+            memory_conversation_drop(&store->recent, conversation, count);
+    }
+}
+
+void sqlite_recent_commit(struct sqlite_store *store)
+{
+    store->added = 0;
+    leave_or_stay(store, true);
+}
+
+/* Where a run would have to go on is not known any more, so it ends; what it has not settled is for the next one. */
+void sqlite_recent_rollback(struct sqlite_store *store)
+{
+    leave_or_stay(store, false);
+    store->run_last = 0;
+    for (; store->added > 0; store->added--)
+        memory_message_drop(&store->recent, store->recent.newest);
+}
+
+bool sqlite_recent_load(struct sqlite_store *store)
+{
+    struct sqlite_call call = sqlite_call_begin(store, CALL_RECENT_LOAD);
+    bool added = true;
+
+    while (added && sqlite_call_row(&call)) {
+        struct store_message message = sqlite_message(call.statement);
+
+        added = memory_message_add(&store->recent, &message);
+    }
+    return sqlite_call_end(&call) && added;
+}
+
+bool sqlite_recent_purge(struct sqlite_store *store, uint32_t conversation)
+{
+    struct memory_conversation *recent = memory_conversation_find(&store->recent, conversation);
+    struct sqlite_call call = sqlite_call_begin(store, CALL_RECENT_PURGE);
+
+    if (recent)
+        let_leave(store, recent, memory_conversation_count(recent));
+    sqlite_call_number(&call, conversation);
+    return sqlite_call_change(&call);
+}
+
+/* ---- settle ---- */
+
+static bool is_of_run(const struct sqlite_store *store, const struct store_message *message)
+{
+    return message->sequence <= store->run_last;
+}
+
+/* Copy messages of a conversation, *left at most. */
+static bool copy_messages(struct sqlite_store *store, struct memory_conversation *conversation, size_t *left)
+{
+    for (uint64_t msg_id = conversation->first; msg_id<conversation->end && * left> 0; msg_id++, --*left) {
+        const struct store_message *message = &memory_ring_at(conversation, msg_id)->message->content;
+
+        if (!is_of_run(store, message))
+            break;
+        if (!insert(store, CALL_SETTLED_ADD, message))
+            return false;
+        let_leave(store, conversation, 1);
+    }
+    return true;
+}
+
+/* By number, as in the table. One that does not fit into the slice goes on in the next. */
+static bool copy_conversations(struct sqlite_store *store, size_t left)
+{
+    struct memory_conversation *conversation;
+
+    while (left > 0 && (conversation = memory_conversation_from(&store->recent, store->run_next))) {
+        if (!copy_messages(store, conversation, &left))
+            return false;
+        if (left > 0)
+            store->run_next = conversation->number + 1;
+    }
+    return true;
+}
+
+/* Delete rows that nobody needs (I3), `count` at most. With none left the run is over. */
+static bool clear_recent(struct sqlite_store *store, size_t count)
+{
+    const struct memory_message *oldest = store->recent.oldest;
+    struct sqlite_call call = sqlite_call_begin(store, CALL_RECENT_CLEAR);
+
+    sqlite_call_number(&call, oldest ? oldest->content.sequence : UINT64_MAX);
+    sqlite_call_number(&call, count);
+    if (!sqlite_call_change(&call))
+        return false;
+    if (sqlite3_changes(store->database) == 0)
+        store->run_last = 0;
+    return true;
+}
+
+static bool settle_slice(struct sqlite_store *store)
+{
+    size_t count = 2 * (SETTLE_AFTER_MESSAGES + store->added); /* at least twice what came since the last slice */
+
+    store->since_slice = 0;
+    if (store->run_last == 0) {
+        store->run_last = store->recent.newest->content.sequence;
+        store->run_next = 0;
+    }
+    return copy_conversations(store, count) && (store->leaving || clear_recent(store, CLEAR_FASTER * count));
+}
+
+/* The rest of the transaction shall not fail with it, unless SQLite has rolled back all. */
+static void undo_slice(struct sqlite_store *store)
+{
+    struct sqlite_call rollback = sqlite_call_begin(store, CALL_SLICE_ROLLBACK);
+    struct sqlite_call end = sqlite_call_begin(store, CALL_SLICE_END);
+
+    leave_or_stay(store, false);
+    store->run_last = 0;
+    store->settle_after_ms = clock_monotonic_ms() + SETTLE_AGAIN_MS;
+    if (!sqlite3_get_autocommit(store->database))
+        store->failed = !sqlite_call_run(&rollback) || !sqlite_call_run(&end);
+}
+
+static bool settle(struct sqlite_store *store)
+{
+    struct sqlite_call begin = sqlite_call_begin(store, CALL_SLICE_BEGIN);
+    struct sqlite_call end = sqlite_call_begin(store, CALL_SLICE_END);
+
+    if (sqlite_call_change(&begin) && settle_slice(store) && sqlite_call_change(&end)) {
+        store->settle_after_ms = 0;
+        return true;
+    }
+    undo_slice(store);
+    return false;
+}
+
+/* A failure may have cost the time of a slice, and the next one is not likely to do better. */
+static bool may_settle(const struct sqlite_store *store)
+{
+    return store->settle_after_ms == 0 || clock_monotonic_ms() >= store->settle_after_ms;
+}
+
+static bool is_run_due(const struct sqlite_store *store)
+{
+    return store->run_last != 0 || store->recent.used_bytes >= RECENT_MESSAGES_BYTES;
+}
+
+void sqlite_settle_when_due(struct sqlite_store *store)
+{
+    store->since_slice += store->added;
+    if (!store->failed && store->since_slice >= SETTLE_AFTER_MESSAGES && is_run_due(store) && may_settle(store))
+        settle(store);
+}
+
+bool sqlite_settle(struct sqlite_store *store)
+{
+    if (sqlite_begin(store) && settle(store) && sqlite_commit(store))
+        return true;
+    sqlite_rollback(store);
+    return false;
+}
+
+void sqlite_settle_when_full(struct sqlite_store *store)
+{
+    if (store->is_full && may_settle(store))
+        sqlite_settle(store);
+}

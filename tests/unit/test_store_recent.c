@@ -1,0 +1,226 @@
+/* test_store_recent.c - a run that settles recent messages, looked at after each slice: what is asked has the same
+ *                       answer, whatever was settled by then, and after a restart, too.
+ */
+#include "support_store.h"
+
+#include "base/limits.h"
+#include "store/sqlite_store.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { CONVERSATIONS = 7, EACH = 200 }; /* a conversation does not fit into a slice that others have begun */
+
+static char directory[SUPPORT_PATH_BYTES];
+static struct store *store;
+
+static void open_store(void)
+{
+    store = store_sqlite_open(directory, OPTION_DURABILITY_NORMAL);
+    assert_non_null(store);
+}
+
+static void reopen(void)
+{
+    store->operations->free(store);
+    open_store();
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    support_directory_make(directory);
+    open_store();
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    store->operations->free(store);
+    support_directory_remove(directory);
+    return 0;
+}
+
+/* Rows of a table, with the store closed meanwhile. */
+static int rows_of(const char *table)
+{
+    char path[SUPPORT_PATH_BYTES], sql[64];
+    sqlite3_stmt *statement;
+    sqlite3 *database;
+    int count;
+
+    store->operations->free(store);
+    snprintf(sql, sizeof sql, "SELECT count(*) FROM %s", table);
+    assert_int_equal(sqlite3_open(support_path(path, directory, "chat.db"), &database), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(database, sql, -1, &statement, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
+    count = sqlite3_column_int(statement, 0);
+    sqlite3_finalize(statement);
+    assert_int_equal(sqlite3_close(database), SQLITE_OK);
+    open_store();
+    return count;
+}
+
+/* The messages of one sender, from `first` to `last` of each conversation, in turn. */
+static void add(uint64_t first, uint64_t last)
+{
+    assert_true(store->operations->begin(store));
+    for (uint64_t i = first; i <= last; i++)
+        for (uint32_t c = 1; c <= CONVERSATIONS; c++) {
+            char id[32];
+
+            snprintf(id, sizeof id, "%u-%u", c, (unsigned)i);
+            assert_true(support_message_add(store, c, 1, i, i, CONVERSATIONS * i + c, id, "words"));
+        }
+    assert_true(store->operations->commit(store));
+}
+
+static void assert_has(uint32_t conversation, uint64_t count)
+{
+    uint64_t all, above;
+    char id[32];
+
+    assert_int_equal(support_count(store, conversation), count);
+    assert_true(store->operations->own_count(store, conversation, 1, count / 2, &all, &above));
+    assert_int_equal(all, count);
+    assert_int_equal(above, count - count / 2);
+    for (uint64_t i = 1; i <= count; i += 17) {
+        snprintf(id, sizeof id, "%u-%u", conversation, (unsigned)i);
+        assert_int_equal(support_find(store, conversation, 1, id), i);
+    }
+}
+
+static void assert_all_have(uint64_t count)
+{
+    for (uint32_t c = 1; c <= CONVERSATIONS; c++)
+        assert_has(c, count);
+}
+
+static bool in_a_run(void)
+{
+    return ((struct sqlite_store *)store)->run_last != 0;
+}
+
+/* What comes in the middle of a run is for the next one. */
+static void every_state_of_a_run_answers(void **state)
+{
+    uint64_t count = EACH;
+
+    (void)state;
+    add(1, count);
+    do {
+        assert_true(support_settle_slice(store));
+        assert_all_have(count);
+        count++;
+        add(count, count);
+        assert_all_have(count);
+    } while (in_a_run());
+    assert_int_equal(rows_of("recent"), (count - EACH) * CONVERSATIONS);
+    assert_int_equal(rows_of("message"), EACH * CONVERSATIONS);
+}
+
+/* Every time it begins anew, with what is left. */
+static void a_run_goes_on_after_a_restart(void **state)
+{
+    (void)state;
+    add(1, EACH);
+    while (rows_of("message") < EACH * CONVERSATIONS) {
+        assert_true(support_settle_slice(store));
+        assert_all_have(EACH);
+        reopen();
+        assert_all_have(EACH);
+    }
+    add(EACH + 1, EACH + 1);
+    assert_all_have(EACH + 1);
+    assert_true(support_settle(store));
+    assert_int_equal(rows_of("recent"), 0);
+    assert_all_have(EACH + 1);
+}
+
+static void a_rollback_takes_its_slice_back(void **state)
+{
+    (void)state;
+    add(1, EACH);
+    assert_true(support_settle_slice(store));
+    for (int i = 0; i < 3; i++) {
+        assert_true(store->operations->begin(store));
+        assert_true(support_message_add(store, 1, 1, EACH + 1, EACH + 1, CONVERSATIONS * (EACH + 2), "", "words"));
+        ((struct sqlite_store *)store)->since_slice = SETTLE_AFTER_MESSAGES;
+        sqlite_settle_when_due((struct sqlite_store *)store);
+        store->operations->rollback(store);
+        assert_all_have(EACH);
+    }
+    assert_true(support_settle(store));
+    assert_all_have(EACH);
+    assert_int_equal(rows_of("message"), EACH * CONVERSATIONS);
+    assert_int_equal(rows_of("recent"), 0);
+}
+
+/* Whether or not the start was before: nothing of a dismissed group is left, and the others have all. */
+static void a_group_is_purged_in_the_middle_of_a_run(void **state)
+{
+    struct store_group group = {.number = 2, .owner = 1, .name = SLICE_LITERAL("g"), .title = SLICE_LITERAL("")};
+
+    for (int slices = 0; slices < 8; slices++) {
+        assert_true(store->operations->begin(store));
+        assert_true(store->operations->group_add(store, &group));
+        assert_true(store->operations->commit(store));
+        add(1, EACH);
+        for (int i = 0; i < slices; i++)
+            assert_true(support_settle_slice(store));
+        assert_true(store->operations->begin(store));
+        assert_true(store->operations->group_remove(store, 2));
+        assert_true(store->operations->commit(store));
+        if (*state)
+            reopen();
+        support_purge_all(store);
+        assert_int_equal(support_count(store, 2), 0);
+        reopen();
+        assert_has(CONVERSATIONS, EACH);
+        /* Rows that nobody needs may lie in `recent` until the end of the next run. */
+        assert_true(support_message_commit(store, 1, 1, EACH + 1, EACH + 1, CONVERSATIONS * (EACH + 2), "", "words"));
+        assert_true(support_settle(store));
+        assert_has(1, EACH + 1);
+        assert_int_equal(rows_of("message"), EACH * (CONVERSATIONS - 1) + 1);
+        assert_int_equal(rows_of("recent"), 0);
+        store->operations->free(store);
+        support_directory_remove(directory);
+        support_directory_make(directory);
+        open_store();
+    }
+}
+
+/* Small batches or large ones: what is recent stays within half as much again, and the table with it. */
+static void what_is_recent_is_bounded(void **state)
+{
+    const struct memory_messages *recent = &((struct sqlite_store *)store)->recent;
+    uint64_t count = 0;
+
+    (void)state;
+    for (int batch = 0; batch < 400; batch++) {
+        uint64_t messages = batch % 2 ? 100 : 1;
+
+        add(count + 1, count + messages);
+        count += messages;
+        assert_in_range(recent->used_bytes, 0, RECENT_MESSAGES_BYTES * 3 / 2 + (1 << 20));
+    }
+    assert_all_have(count);
+    assert_true((uint64_t)rows_of("recent") < count * CONVERSATIONS / 2);
+    assert_all_have(count);
+}
+
+int main(void)
+{
+    static int restart; /* a state that is not NULL */
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(every_state_of_a_run_answers, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_run_goes_on_after_a_restart, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_rollback_takes_its_slice_back, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_group_is_purged_in_the_middle_of_a_run, set_up, tear_down),
+        cmocka_unit_test_prestate_setup_teardown(a_group_is_purged_in_the_middle_of_a_run, set_up, tear_down, &restart),
+        cmocka_unit_test_setup_teardown(what_is_recent_is_bounded, set_up, tear_down),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
