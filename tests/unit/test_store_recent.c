@@ -145,7 +145,8 @@ static void a_rollback_takes_its_slice_back(void **state)
     assert_true(support_settle_slice(store));
     for (int i = 0; i < 3; i++) {
         assert_true(store->operations->begin(store));
-        assert_true(support_message_add(store, 1, 1, EACH + 1, EACH + 1, CONVERSATIONS * (EACH + 2), "", "words"));
+        assert_true(
+            support_message_add(store, 1, 1, EACH + 1, EACH + 1, (uint64_t)CONVERSATIONS * (EACH + 2), "", "words"));
         ((struct sqlite_store *)store)->since_slice = SETTLE_AFTER_MESSAGES;
         sqlite_settle_when_due((struct sqlite_store *)store);
         store->operations->rollback(store);
@@ -179,7 +180,8 @@ static void a_group_is_purged_in_the_middle_of_a_run(void **state)
         reopen();
         assert_has(CONVERSATIONS, EACH);
         /* Rows that nobody needs may lie in `recent` until the end of the next run. */
-        assert_true(support_message_commit(store, 1, 1, EACH + 1, EACH + 1, CONVERSATIONS * (EACH + 2), "", "words"));
+        assert_true(
+            support_message_commit(store, 1, 1, EACH + 1, EACH + 1, (uint64_t)CONVERSATIONS * (EACH + 2), "", "words"));
         assert_true(support_settle(store));
         assert_has(1, EACH + 1);
         assert_int_equal(rows_of("message"), EACH * (CONVERSATIONS - 1) + 1);
