@@ -382,6 +382,32 @@ static void purge_goes_on_after_a_restart(void **state)
     s->operations->free(s);
 }
 
+/* Its number is not given again, and sequences only grow. */
+static void the_highest_numbers_outlast_their_group(void **state)
+{
+    static const struct store_loader loader = {.highest = keep_highest, .latest = refuse_latest};
+    struct store_group group = {.number = 9, .owner = 1, .name = SLICE_LITERAL("g"), .title = SLICE_LITERAL("")};
+    struct store *s = open_store(OPTION_DURABILITY_NORMAL);
+    struct highest highest = {0};
+
+    assert_true(s->operations->begin(s));
+    assert_true(s->operations->group_add(s, &group));
+    assert_true(s->operations->commit(s));
+    add_messages(s, 9, 1, 20);
+    if (*state)
+        assert_true(support_settle(s));
+    assert_true(s->operations->begin(s));
+    assert_true(s->operations->group_remove(s, 9));
+    assert_true(s->operations->commit(s));
+    assert_int_equal(support_purge_all(s), 1);
+    s->operations->free(s);
+    s = open_store(OPTION_DURABILITY_NORMAL);
+    assert_true(s->operations->load(s, &loader, &highest));
+    assert_int_equal(highest.conversation, 9);
+    assert_int_equal(highest.sequence, 20);
+    s->operations->free(s);
+}
+
 static bool refuse_user(void *arg, uint32_t number, struct slice name, struct slice hash,
                         const struct store_profile *profile)
 {
@@ -407,7 +433,7 @@ static void a_loader_that_stops(void **state)
 
 int main(void)
 {
-    static int full; /* a state that is not NULL: durability full */
+    static int full, settled; /* a state that is not NULL: durability full; with the messages settled */
     const struct CMUnitTest tests[] = {
         TEST(no_descriptor_is_needed_once_open),
         cmocka_unit_test_prestate_setup_teardown(no_descriptor_is_needed_once_open, set_up, tear_down, &full),
@@ -418,6 +444,8 @@ int main(void)
         TEST(recent_messages_that_cannot_be_settled),
         TEST(a_settling_that_fails_is_one_line),
         TEST(purge_goes_on_after_a_restart),
+        TEST(the_highest_numbers_outlast_their_group),
+        cmocka_unit_test_prestate_setup_teardown(the_highest_numbers_outlast_their_group, set_up, tear_down, &settled),
         TEST(a_loader_that_stops),
     };
 

@@ -110,6 +110,7 @@ static void every_state_of_a_run_answers(void **state)
     (void)state;
     add(1, count);
     do {
+        assert_in_range(count, EACH, EACH + 20);
         assert_true(support_settle_slice(store));
         assert_all_have(count);
         count++;
@@ -125,7 +126,8 @@ static void a_run_goes_on_after_a_restart(void **state)
 {
     (void)state;
     add(1, EACH);
-    while (rows_of("message") < EACH * CONVERSATIONS) {
+    for (int slices = 0; rows_of("message") < EACH * CONVERSATIONS; slices++) {
+        assert_in_range(slices, 0, 20);
         assert_true(support_settle_slice(store));
         assert_all_have(EACH);
         reopen();
