@@ -6,7 +6,7 @@
     python3 bench/run.py --keep --only 'durable-*'        these anew, and the others as they were measured before
 
 A round runs every scenario on every server, one after the other: a slow minute of the machine hits all of them. Before each
-scenario a fixed loop of sends is timed. Where it is off its median by over 15 %, the lines behind it are refused. Where the
+scenario a fixed loop of sends is timed. Where it is off the run's median by over 15 %, the lines behind it are refused. Where the
 generator was busy for over 95 % of the time, messages a second say nothing of the server and are refused; deliveries a
 second of the server's CPU time hold all the same.
 
@@ -55,8 +55,8 @@ def measure(server, scenario, arguments):
     return line | {"failed": run.stderr.strip().replace("\n", "; ") if run.returncode != 0 else ""}
 
 
-def today():
-    return datetime.date.today().isoformat()
+def now():
+    return datetime.datetime.now().isoformat(" ", "minutes")
 
 
 def system():
@@ -84,13 +84,14 @@ def in_order(lines):
 
 
 def run_rounds(chosen, arguments):
+    measured = now()
     for number in range(1, arguments.rounds + 1):
         for scenario in chosen:
             calibration = calibrate()
             for server in scenario.servers(arguments.peers):
                 if not servers.is_there(server):
                     continue
-                line = {"measured": today(), "round": number, "scenario": scenario.name, "calibration_ns": calibration}
+                line = {"measured": measured, "round": number, "scenario": scenario.name, "calibration_ns": calibration}
                 line |= measure(server, scenario, arguments)
                 figure = line.get(scenario.figure)
                 print(f"{number}  {scenario.name:<22}{server.name:<16}"
@@ -103,7 +104,7 @@ def machine(arguments, lines):
     memory = next(line.split()[1] for line in pathlib.Path("/proc/meminfo").read_text().splitlines()
                   if line.startswith("MemTotal"))
     return {
-        "measured": " and ".join(sorted({line["measured"] for line in lines})),
+        "measured": " and ".join(sorted({line["measured"].split()[0] for line in lines})),
         **system(), "memory_mib": int(memory) // 1024,
         "pinned": " ".join(cores()) or "no",
         "rounds": arguments.rounds, "seconds_each": arguments.seconds,
@@ -115,11 +116,20 @@ def machine(arguments, lines):
     }
 
 
-def ceiling(rows, arguments):
+def keep_ceiling(rows, arguments):
+    """What was measured beside the scenarios that are kept."""
+    before = {(row["scenario"], row["server"]): row for row in tables.read_csv(arguments.out / "summary.csv")}
+    for row in rows:
+        row.update({name: value for name, value in before.get((row["scenario"], row["server"]), {}).items()
+                    if "ceiling" in name and value is not None})
+
+
+def ceiling(rows, chosen, arguments):
     """For each fan of a stage: what a thread reaches that only sends its pieces, as deliveries a CPU second."""
     program = servers.ROOT / "build" / "plain" / "ceiling_sends"
+    fans = [scenario.name for scenario in chosen if scenario.name.startswith("fan-")]
     for row in rows:
-        if not row["scenario"].startswith("fan-") or not row.get("bytes_per_write") or not row["writes_per_delivery"]:
+        if row["scenario"] not in fans or not row.get("bytes_per_write") or not row["writes_per_delivery"]:
             continue
         command = [program, row["scenario"].split("-")[1], str(round(row["bytes_per_write"])), str(arguments.seconds)]
         command += ["0", "1"] if cores() else []
@@ -145,11 +155,14 @@ def main():
     lines = in_order(kept(chosen, arguments) + list(run_rounds(chosen, arguments)))
     tables.refuse(lines)
     rows = tables.summarise(lines)
-    ceiling(rows, arguments)
+    if arguments.keep:
+        keep_ceiling(rows, arguments)
+    ceiling(rows, chosen, arguments)
     arguments.out.mkdir(parents=True, exist_ok=True)
     tables.write_csv(arguments.out / "lines.csv", lines)
     tables.write_csv(arguments.out / "summary.csv", rows)
-    tables.write_csv(arguments.out / "serial.csv", list(serial.shares(rows)))
+    if not arguments.keep or any(scenario.name in serial.SCENARIOS for scenario in chosen):
+        tables.write_csv(arguments.out / "serial.csv", list(serial.shares(rows)))
     (arguments.out / "machine.json").write_text(json.dumps(machine(arguments, lines), indent=2) + "\n")
     plots.draw(rows, arguments.out)
     refused = [line for line in lines if line["refused"]]

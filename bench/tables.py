@@ -15,9 +15,12 @@ FIGURES = ("deliveries_per_cpu_second", "messages_per_cpu_second", *RATES, "logi
 
 def refuse(lines):
     """Mark each line with why it does not count, and take the rates out where the generator was the bottleneck."""
-    usual = statistics.median(line["calibration_ns"] for line in lines)
+    calibrations = {}
     for line in lines:
-        off = line["calibration_ns"] / usual - 1
+        calibrations.setdefault(line["measured"], []).append(line["calibration_ns"])
+    usual = {measured: statistics.median(some) for measured, some in calibrations.items()}
+    for line in lines:
+        off = line["calibration_ns"] / usual[line["measured"]] - 1
         line["refused"] = line["failed"] or (f"calibration off by {off:+.0%}" if abs(off) > CALIBRATION_OFF else "")
         if (line.get("generator_utilisation") or 0) > GENERATOR_BUSY:
             line.update({rate: None for rate in RATES})

@@ -76,15 +76,11 @@ static void conversation_free(struct memory_messages *m, struct memory_conversat
     free(conversation);
 }
 
-/* Room for one more message in the ring. */
-static bool ring_reserve(struct memory_conversation *conversation)
+/* To a power of two that is enough for its messages. False: no memory. */
+static bool ring_resize(struct memory_conversation *conversation, size_t capacity)
 {
-    size_t capacity = conversation->capacity * 2;
-    struct memory_ring_entry *ring;
+    struct memory_ring_entry *ring = calloc(capacity, sizeof ring[0]);
 
-    if (conversation->end - conversation->first < conversation->capacity)
-        return true;
-    ring = calloc(capacity, sizeof ring[0]);
     if (!ring)
         return false;
     for (uint64_t msg_id = conversation->first; msg_id < conversation->end; msg_id++)
@@ -93,6 +89,13 @@ static bool ring_reserve(struct memory_conversation *conversation)
     conversation->ring = ring;
     conversation->capacity = capacity;
     return true;
+}
+
+/* Room for one more message in the ring. */
+static bool ring_reserve(struct memory_conversation *conversation)
+{
+    return memory_conversation_count(conversation) < conversation->capacity ||
+           ring_resize(conversation, conversation->capacity * 2);
 }
 
 /* ---- ids ---- */
@@ -130,17 +133,13 @@ static void slot_take(struct memory_conversation *conversation, struct memory_id
     conversation->slots_taken++;
 }
 
-/* Room for one more id. False: no memory. */
-static bool slots_reserve(struct memory_conversation *conversation)
+/* To a power of two that is enough for its ids (I4). False: no memory. */
+static bool slots_resize(struct memory_conversation *conversation, uint32_t count)
 {
     struct memory_id_slot *old = conversation->slots;
     uint32_t old_count = conversation->slot_count;
-    uint32_t count = old_count ? old_count * 2 : SLOTS_MIN;
-    struct memory_id_slot *slots;
+    struct memory_id_slot *slots = calloc(count, sizeof slots[0]);
 
-    if (conversation->slots_taken + 1 <= old_count / 2)
-        return true;
-    slots = calloc(count, sizeof slots[0]);
     if (!slots)
         return false;
     conversation->slots = slots;
@@ -151,6 +150,14 @@ static bool slots_reserve(struct memory_conversation *conversation)
             slot_take(conversation, old[i]);
     free(old);
     return true;
+}
+
+/* Room for one more id. False: no memory. */
+static bool slots_reserve(struct memory_conversation *conversation)
+{
+    if (conversation->slots_taken + 1 <= conversation->slot_count / 2)
+        return true;
+    return slots_resize(conversation, conversation->slot_count ? conversation->slot_count * 2 : SLOTS_MIN);
 }
 
 /* Free the slot of `message`, and move those behind it that would not be found past a free one (I4; Knuth, 6.4,
@@ -318,11 +325,31 @@ bool memory_message_add(struct memory_messages *m, const struct store_message *c
     return false;
 }
 
+/* Halve what is used to an eighth or less, until it is not. With no memory for that it stays as it is. */
+static void conversation_shrink(struct memory_messages *m, struct memory_conversation *conversation)
+{
+    size_t capacity = conversation->capacity, slots = conversation->slot_count;
+
+    while (capacity > RING_CAPACITY_MIN && memory_conversation_count(conversation) <= capacity / 8)
+        capacity /= 2;
+    while (slots > SLOTS_MIN && conversation->slots_taken <= slots / 16)
+        slots /= 2;
+    if (capacity < conversation->capacity)
+        ring_resize(conversation, capacity);
+    if (slots < conversation->slot_count)
+        slots_resize(conversation, (uint32_t)slots);
+    conversation_charge(m, conversation);
+}
+
 void memory_conversation_drop(struct memory_messages *m, struct memory_conversation *conversation, uint64_t count)
 {
+    bool is_rest = count < memory_conversation_count(conversation);
+
     for (; count > 0; count--)
         /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it does not see that `first` is another one after each */
         memory_message_drop(m, memory_ring_at(conversation, conversation->first)->message);
+    if (is_rest)
+        conversation_shrink(m, conversation);
 }
 
 bool memory_history(const struct memory_conversation *conversation, const struct store_history_range *range,

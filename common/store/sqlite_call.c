@@ -48,10 +48,8 @@ static const char *const statement_texts[CALL_COUNT] = {
                          " AND conversation NOT IN (SELECT number FROM dismissed) ORDER BY sequence",
     [CALL_RECENT_CLEAR] = "DELETE FROM recent WHERE sequence <"
                           " min(?1, coalesce((SELECT sequence FROM recent ORDER BY sequence LIMIT 1 OFFSET ?2), ?1))",
-    [CALL_RECENT_PURGE] = "DELETE FROM recent WHERE conversation = ?",
-    [CALL_SLICE_BEGIN] = "SAVEPOINT slice",
-    [CALL_SLICE_END] = "RELEASE slice",
-    [CALL_SLICE_ROLLBACK] = "ROLLBACK TO slice",
+    [CALL_RECENT_PURGE] = "DELETE FROM recent WHERE sequence IN"
+                          " (SELECT sequence FROM recent WHERE conversation = ? LIMIT ?)",
     [CALL_SETTLED_ADD] = "INSERT INTO message (" MESSAGE_COLUMNS ") VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     [CALL_MESSAGE_FIND] = "SELECT msg_id, time_ms FROM message WHERE conversation = ? AND sender = ? AND id = ?",
     [CALL_HISTORY_OLDEST] = "SELECT " MESSAGE_COLUMNS " FROM message"

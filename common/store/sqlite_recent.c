@@ -12,10 +12,13 @@
  *                    └──▶ memory, for whoever asks   ──settle──▶ dropped
  *
  *             Nobody is to wait for thousands of them. So settling is a run of slices, each within the commit of some
- *             batch, and of twice as many messages as were added since the last one. A run is for what is recent when
- *             it begins. When all of that is settled, its rows of `recent` are deleted, in slices, too.
- * Invariants. I1  memory has the messages that are in `recent` and not in `message`, but for those of a conversation
- *                 that was dismissed before the start.
+ *             batch, and of at least as many messages as were added since the last one. A run is for what is recent
+ *             when it begins. When all of that is settled, its rows of `recent` are deleted, in slices, too.
+ *
+ *             The batch whose commit has a slice that fails, fails. From then on slices are transactions of their own,
+ *             a second after each failure, until a run comes to its end.
+ * Invariants. I1  memory has the messages that are in `recent` and not in `message`. (Of a dismissed conversation it may
+ *                 have others: nobody asks for them.)
  *             I2  of a conversation, what memory has was accepted after all that `message` has.
  *             I3  a row of `recent` is deleted when its message, and all that were accepted before, are settled or
  *                 dismissed.
@@ -48,7 +51,7 @@ static bool insert(struct sqlite_store *store, enum sqlite_statement statement, 
     return sqlite_call_change(&call);
 }
 
-/* So many are there only when they could not be settled, for which there was a reason that was logged. */
+/* So many are there when they could not be settled, for which there was a reason that was logged. */
 static bool has_room(struct sqlite_store *store)
 {
     bool is_full = store->recent.used_bytes > RECENT_MESSAGES_MAX_BYTES;
@@ -97,6 +100,7 @@ static void leave_or_stay(struct sqlite_store *store, bool leave)
 void sqlite_recent_commit(struct sqlite_store *store)
 {
     store->added = 0;
+    store->is_settling = false;
     leave_or_stay(store, true);
 }
 
@@ -105,6 +109,9 @@ void sqlite_recent_rollback(struct sqlite_store *store)
 {
     leave_or_stay(store, false);
     store->run_last = 0;
+    if (store->is_settling)
+        store->settle_after_ms = clock_monotonic_ms() + SETTLE_AGAIN_MS;
+    store->is_settling = false;
     for (; store->added > 0; store->added--)
         memory_message_drop(&store->recent, store->recent.newest);
 }
@@ -122,15 +129,19 @@ bool sqlite_recent_load(struct sqlite_store *store)
     return sqlite_call_end(&call) && added;
 }
 
-bool sqlite_recent_purge(struct sqlite_store *store, uint32_t conversation)
+bool sqlite_recent_purge(struct sqlite_store *store, uint32_t conversation, int rows, bool *more)
 {
     struct memory_conversation *recent = memory_conversation_find(&store->recent, conversation);
     struct sqlite_call call = sqlite_call_begin(store, CALL_RECENT_PURGE);
 
-    if (recent)
-        let_leave(store, recent, memory_conversation_count(recent));
     sqlite_call_number(&call, conversation);
-    return sqlite_call_change(&call);
+    sqlite_call_signed(&call, rows);
+    if (!sqlite_call_change(&call))
+        return false;
+    *more = sqlite3_changes(store->database) == rows;
+    if (recent && !*more)
+        let_leave(store, recent, memory_conversation_count(recent));
+    return true;
 }
 
 /* ---- settle ---- */
@@ -166,10 +177,12 @@ static bool copy_conversations(struct sqlite_store *store, size_t left)
         if (left > 0)
             store->run_next = conversation->number + 1;
     }
+    if (left > 0)
+        store->run_next = UINT32_MAX;
     return true;
 }
 
-/* Delete rows that nobody needs (I3), `count` at most. With none left the run is over. */
+/* Delete rows that nobody needs (I3), `count` at most. With none left the run is over, and has worked. */
 static bool clear_recent(struct sqlite_store *store, size_t count)
 {
     const struct memory_message *oldest = store->recent.oldest;
@@ -180,52 +193,29 @@ static bool clear_recent(struct sqlite_store *store, size_t count)
     if (!sqlite_call_change(&call))
         return false;
     if (sqlite3_changes(store->database) == 0)
-        store->run_last = 0;
+        store->run_last = store->settle_after_ms = 0;
     return true;
+}
+
+/* As many messages as came since the last slice; and so many times as many as recent ones use more memory than they
+ * should: those that come may be larger than those that are settled. */
+static size_t slice_messages(const struct sqlite_store *store)
+{
+    return (SETTLE_AFTER_MESSAGES + store->added) * (1 + store->recent.used_bytes / RECENT_MESSAGES_BYTES);
 }
 
 static bool settle_slice(struct sqlite_store *store)
 {
-    size_t count = 2 * (SETTLE_AFTER_MESSAGES + store->added); /* at least twice what came since the last slice */
+    const struct memory_message *newest = store->recent.newest;
+    size_t count = slice_messages(store);
 
+    store->is_settling = true;
     store->since_slice = 0;
-    if (store->run_last == 0) {
-        store->run_last = store->recent.newest->content.sequence;
+    if (store->run_last == 0 && newest) {
+        store->run_last = newest->content.sequence;
         store->run_next = 0;
     }
     return copy_conversations(store, count) && (store->leaving || clear_recent(store, CLEAR_FASTER * count));
-}
-
-/* The rest of the transaction shall not fail with it, unless SQLite has rolled back all. */
-static void undo_slice(struct sqlite_store *store)
-{
-    struct sqlite_call rollback = sqlite_call_begin(store, CALL_SLICE_ROLLBACK);
-    struct sqlite_call end = sqlite_call_begin(store, CALL_SLICE_END);
-
-    leave_or_stay(store, false);
-    store->run_last = 0;
-    store->settle_after_ms = clock_monotonic_ms() + SETTLE_AGAIN_MS;
-    if (!sqlite3_get_autocommit(store->database))
-        store->failed = !sqlite_call_run(&rollback) || !sqlite_call_run(&end);
-}
-
-static bool settle(struct sqlite_store *store)
-{
-    struct sqlite_call begin = sqlite_call_begin(store, CALL_SLICE_BEGIN);
-    struct sqlite_call end = sqlite_call_begin(store, CALL_SLICE_END);
-
-    if (sqlite_call_change(&begin) && settle_slice(store) && sqlite_call_change(&end)) {
-        store->settle_after_ms = 0;
-        return true;
-    }
-    undo_slice(store);
-    return false;
-}
-
-/* A failure may have cost the time of a slice, and the next one is not likely to do better. */
-static bool may_settle(const struct sqlite_store *store)
-{
-    return store->settle_after_ms == 0 || clock_monotonic_ms() >= store->settle_after_ms;
 }
 
 static bool is_run_due(const struct sqlite_store *store)
@@ -236,20 +226,24 @@ static bool is_run_due(const struct sqlite_store *store)
 void sqlite_settle_when_due(struct sqlite_store *store)
 {
     store->since_slice += store->added;
-    if (!store->failed && store->since_slice >= SETTLE_AFTER_MESSAGES && is_run_due(store) && may_settle(store))
-        settle(store);
+    if (!store->failed && store->since_slice >= SETTLE_AFTER_MESSAGES && is_run_due(store) &&
+        store->settle_after_ms == 0)
+        settle_slice(store);
 }
 
 bool sqlite_settle(struct sqlite_store *store)
 {
-    if (sqlite_begin(store) && settle(store) && sqlite_commit(store))
+    store->is_settling = true;
+    if (sqlite_begin(store) && settle_slice(store) && sqlite_commit(store))
         return true;
     sqlite_rollback(store);
     return false;
 }
 
-void sqlite_settle_when_full(struct sqlite_store *store)
+void sqlite_settle_when_late(struct sqlite_store *store)
 {
-    if (store->is_full && may_settle(store))
+    bool has_failed = store->settle_after_ms != 0, is_full = store->recent.used_bytes > RECENT_MESSAGES_MAX_BYTES;
+
+    if ((has_failed || is_full) && clock_monotonic_ms() >= store->settle_after_ms)
         sqlite_settle(store);
 }

@@ -13,7 +13,11 @@
 
 /* In the database's header, for file(1) and for us: "chat". */
 #define APPLICATION_ID 0x63686174
-#define SCHEMA_VERSION 2
+
+/* 1  the first
+ * 2  has table `recent`
+ * 3  rows of `recent` may be in `message`, too: a server that knew only version 2 would show them twice */
+#define SCHEMA_VERSION 3
 
 /* A database up to this size is checked from end to end at the start: some 0.1 s. That of a larger one would be felt,
  * in minutes at last, by everybody who waits for the restart, and for little: a commit is whole whatever happens
@@ -91,8 +95,7 @@ static const char schema[] =
     "CREATE TABLE highest (conversation INTEGER NOT NULL, sequence INTEGER NOT NULL) STRICT;"
     "INSERT INTO highest VALUES (0, 0);";
 
-/* What version 2 added: the newest messages, in the order of their arrival (sqlite_recent.c). No index: memory has them
- * when somebody asks. */
+/* The newest messages, in the order of their arrival (sqlite_recent.c). No index: memory has them when somebody asks. */
 static const char schema_2[] =
     "CREATE TABLE recent ("
     " sequence INTEGER PRIMARY KEY, conversation INTEGER NOT NULL, msg_id INTEGER NOT NULL, sender INTEGER NOT NULL,"

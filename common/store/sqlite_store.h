@@ -48,9 +48,6 @@ enum sqlite_statement {
     CALL_RECENT_LOAD,
     CALL_RECENT_CLEAR,
     CALL_RECENT_PURGE,
-    CALL_SLICE_BEGIN,
-    CALL_SLICE_END,
-    CALL_SLICE_ROLLBACK,
     CALL_SETTLED_ADD,
     CALL_MESSAGE_FIND,
     CALL_HISTORY_OLDEST,
@@ -78,6 +75,7 @@ struct sqlite_store {
     struct memory_conversation *leaving; /* a list: of these it has settled or purged the first ones */
     uint64_t run_last;                   /* the run settles what was accepted up to this sequence; 0: there is no run */
     uint32_t run_next;                   /* from this conversation on; those below are done */
+    bool is_settling;                    /* the open transaction does */
     uint64_t settle_after_ms;            /* CLOCK_MONOTONIC: settling failed, and is tried again then; 0: it did not */
     bool is_full;                        /* too many could not be settled; that was logged */
 };
@@ -161,19 +159,18 @@ void sqlite_recent_rollback(struct sqlite_store *store);
 /* Have in memory what is recent, at the start. False: logged. */
 bool sqlite_recent_load(struct sqlite_store *store);
 
-/* Delete the rows of a dismissed conversation: a change of the open transaction. */
-bool sqlite_recent_purge(struct sqlite_store *store, uint32_t conversation);
+/* Delete `rows` of a dismissed conversation, or all that there are: a change of the open transaction. *more: it may have
+ * further ones. */
+bool sqlite_recent_purge(struct sqlite_store *store, uint32_t conversation, int rows, bool *more);
 
-/* Settle a slice within the open transaction, when there are enough recent messages and it is not too soon after a
- * failure. A failure is logged, and fails the transaction only when SQLite has rolled that back. */
+/* Settle a slice as a change of the open transaction, when there are enough recent messages and it has not failed. */
 void sqlite_settle_when_due(struct sqlite_store *store);
 
-/* Settle a slice in a transaction of its own; there must be something to settle. False: logged; what is recent stays so,
- * and nothing is lost. */
+/* Settle a slice in a transaction of its own. False: logged; what is recent stays so, and nothing is lost. */
 bool sqlite_settle(struct sqlite_store *store);
 
-/* The same, when they are so many that no further one is taken and it is not too soon after a failure. */
-void sqlite_settle_when_full(struct sqlite_store *store);
+/* The same, when it has failed some time ago, or when they are so many that no further one is taken. */
+void sqlite_settle_when_late(struct sqlite_store *store);
 
 /* ---- all messages ---- */
 

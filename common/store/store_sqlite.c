@@ -58,10 +58,9 @@ void sqlite_rollback(struct sqlite_store *store)
         sqlite_call_run(&call);
 }
 
-/* Where no message can be taken, no transaction that has one comes to its commit, which would settle. */
 static bool begin(struct store *store)
 {
-    sqlite_settle_when_full(of(store));
+    sqlite_settle_when_late(of(store));
     return sqlite_begin(of(store));
 }
 
@@ -232,13 +231,18 @@ static bool purge_next(struct store *store, uint32_t *conversation, bool *more)
 
 static bool purge_slice(struct store *store, uint32_t conversation, bool *more)
 {
+    bool more_recent;
+
     if (!change2(store, CALL_PURGE_MESSAGES, conversation, PURGE_ROWS))
         return false;
     if (sqlite3_changes(of(store)->database) == PURGE_ROWS) {
         *more = true;
         return true;
     }
-    return sqlite_recent_purge(of(store), conversation) && change1(store, CALL_PURGE_DONE, conversation);
+    if (!sqlite_recent_purge(of(store), conversation, PURGE_ROWS, &more_recent))
+        return false;
+    *more |= more_recent;
+    return more_recent || change1(store, CALL_PURGE_DONE, conversation);
 }
 
 static bool purge(struct store *store, bool *more)

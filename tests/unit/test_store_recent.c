@@ -11,6 +11,8 @@
 
 enum { CONVERSATIONS = 7, EACH = 200 }; /* a conversation does not fit into a slice that others have begun */
 
+#define ABOVE_ALL 1000000u /* sequences */
+
 static char directory[SUPPORT_PATH_BYTES];
 static struct store *store;
 
@@ -140,19 +142,27 @@ static void a_run_goes_on_after_a_restart(void **state)
     assert_all_have(EACH + 1);
 }
 
+/* Also with messages of its own in the slice, of a conversation that it has made. */
 static void a_rollback_takes_its_slice_back(void **state)
 {
+    static char large[8193];
+    struct sqlite_store *s = (struct sqlite_store *)store;
+
     (void)state;
+    memset(large, 'x', sizeof large - 1);
     add(1, EACH);
-    assert_true(support_settle_slice(store));
     for (int i = 0; i < 3; i++) {
         assert_true(store->operations->begin(store));
-        assert_true(
-            support_message_add(store, 1, 1, EACH + 1, EACH + 1, (uint64_t)CONVERSATIONS * (EACH + 2), "", "words"));
-        ((struct sqlite_store *)store)->since_slice = SETTLE_AFTER_MESSAGES;
-        sqlite_settle_when_due((struct sqlite_store *)store);
+        for (uint64_t n = 1; n <= RECENT_MESSAGES_BYTES / 8192; n++)
+            assert_true(support_message_add(store, 100, 1, n, n, ABOVE_ALL + n, "", large));
+        assert_int_equal(s->run_last, 0);
+        sqlite_settle_when_due(s);
+        assert_int_equal(s->run_last, s->recent.newest->content.sequence);
         store->operations->rollback(store);
+        assert_int_equal(s->run_last, 0);
         assert_all_have(EACH);
+        assert_int_equal(support_count(store, 100), 0);
+        s->settle_after_ms = 0;
     }
     assert_true(support_settle(store));
     assert_all_have(EACH);
@@ -195,6 +205,41 @@ static void a_group_is_purged_in_the_middle_of_a_run(void **state)
     }
 }
 
+/* Many short ones are there when long ones come: more comes than is settled, for a while. */
+static void short_messages_and_then_long_ones(void **state)
+{
+    const struct memory_messages *recent = &((struct sqlite_store *)store)->recent;
+    static char large[8193];
+    uint64_t count = RECENT_MESSAGES_BYTES / 200 / CONVERSATIONS;
+
+    (void)state;
+    memset(large, 'x', sizeof large - 1);
+    add(1, count);
+    for (uint64_t n = 1; n <= 10000; n++) {
+        assert_true(support_message_commit(store, 100, 1, n, n, ABOVE_ALL + n, "", large));
+        assert_in_range(recent->used_bytes, 0, RECENT_MESSAGES_MAX_BYTES * 3 / 4);
+    }
+    assert_all_have(count);
+    assert_int_equal(support_count(store, 100), 10000);
+}
+
+/* A conversation that goes on keeps no memory for the messages that it once had. */
+static void what_was_settled_leaves_no_memory(void **state)
+{
+    const struct memory_messages *recent = &((struct sqlite_store *)store)->recent;
+    uint64_t first = RECENT_MESSAGES_BYTES / 200 / CONVERSATIONS, count = first;
+
+    (void)state;
+    add(1, count);
+    while (recent->oldest->content.msg_id <= first) {
+        assert_in_range(count, first, first + 1000);
+        assert_true(support_settle_slice(store));
+        count++;
+        add(count, count);
+    }
+    assert_in_range(recent->used_bytes, 1, RECENT_MESSAGES_BYTES / 10);
+}
+
 /* Small batches or large ones: what is recent stays within half as much again, and the table with it. */
 static void what_is_recent_is_bounded(void **state)
 {
@@ -224,6 +269,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_group_is_purged_in_the_middle_of_a_run, set_up, tear_down),
         cmocka_unit_test_prestate_setup_teardown(a_group_is_purged_in_the_middle_of_a_run, set_up, tear_down, &restart),
         cmocka_unit_test_setup_teardown(what_is_recent_is_bounded, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(short_messages_and_then_long_ones, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_was_settled_leaves_no_memory, set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

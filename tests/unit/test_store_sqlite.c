@@ -206,8 +206,8 @@ static void a_newer_schema_is_refused_and_left_alone(void **state)
     (void)state;
     make_database(3);
     support_execute(directory, "PRAGMA user_version = 99");
-    assert_refused(directory, "of a newer server (schema 99; this one knows up to 2)");
-    support_execute(directory, "PRAGMA user_version = 2");
+    assert_refused(directory, "of a newer server (schema 99; this one knows up to 3)");
+    support_execute(directory, "PRAGMA user_version = 3");
     s = open_store(OPTION_DURABILITY_FULL);
     assert_int_equal(support_count(s, 1), 3);
     s->operations->free(s);
