@@ -8,7 +8,7 @@ GENERATOR_BUSY = 0.95
 # A second of the clock, not of the server's CPU time: these say nothing when the generator is the bottleneck.
 RATES = ("messages_per_second", "deliveries_per_second", "logins_per_second")
 FIGURES = ("deliveries_per_cpu_second", "messages_per_cpu_second", *RATES, "logins_per_cpu_second", "generator_utilisation",
-           "latency_p50_us", "latency_p99_us", "latency_p999_us", "pss_bytes", "idle_bytes_each", "idle_cpu_us_each",
+           "latency_p50_us", "latency_p90_us", "latency_p99_us", "latency_p999_us", "pss_bytes", "idle_bytes_each", "idle_cpu_us_each",
            "idle_time_us_each", "writes_per_delivery", "writes_per_message", "wakeups_per_message", "messages_per_commit",
            "bytes_per_write", "context_switches_per_message", "slow_consumers", "overrun")
 

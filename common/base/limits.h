@@ -104,9 +104,9 @@
 #define MEMORY_STORE_MAX_BYTES (256u << 20)
 
 /* The SQLite store settles its newest messages when they use so much memory, some 16,000 short ones; a slice of them
- * whenever so many were added. When they cannot be settled, it takes further ones up to the last limit. */
+ * whenever so much was added, some 400. When they cannot be settled, it takes further ones up to the last limit. */
 #define RECENT_MESSAGES_BYTES (4u << 20)
-#define SETTLE_AFTER_MESSAGES 128
+#define SETTLE_AFTER_BYTES (64u << 10)
 #define RECENT_MESSAGES_MAX_BYTES (64u << 20)
 
 /* Passwords that wait for a worker. At about 60 ms each and one worker this is 15 s of work. */

@@ -208,11 +208,6 @@ const struct store_message *memory_message_find(const struct memory_messages *m,
 
 /* ---- messages ---- */
 
-static size_t message_bytes(const struct store_message *content)
-{
-    return sizeof(struct memory_message) + content->id.length + content->text.length;
-}
-
 /* Have a copy of the bytes at `to`. Returns its end. */
 static char *slice_move(struct slice *slice, char *to)
 {
@@ -225,7 +220,7 @@ static char *slice_move(struct slice *slice, char *to)
 /* A copy that is in no list yet. */
 static struct memory_message *message_new(const struct memory_messages *m, const struct store_message *content)
 {
-    struct memory_message *message = malloc(message_bytes(content));
+    struct memory_message *message = malloc(memory_message_bytes(content));
 
     if (!message)
         return NULL;
@@ -269,7 +264,7 @@ void memory_message_drop(struct memory_messages *m, struct memory_message *messa
     if (message->id_hash != 0)
         slot_free(conversation, message);
     list_drop(m, message);
-    m->used_bytes -= message_bytes(&message->content) + ALLOCATION_BYTES;
+    m->used_bytes -= memory_message_bytes(&message->content) + ALLOCATION_BYTES;
     free(message);
     if (conversation->first == conversation->end)
         conversation_free(m, conversation);
@@ -288,7 +283,7 @@ static bool message_put(struct memory_messages *m, struct memory_message *messag
         slot_take(conversation, (struct memory_id_slot){message->id_hash, (uint32_t)message->content.msg_id});
     *memory_ring_at(conversation, conversation->end++) = (struct memory_ring_entry){message, message->content.sender};
     list_append(m, message);
-    m->used_bytes += message_bytes(&message->content) + ALLOCATION_BYTES;
+    m->used_bytes += memory_message_bytes(&message->content) + ALLOCATION_BYTES;
     conversation_charge(m, conversation);
     return true;
 }

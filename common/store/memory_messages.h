@@ -75,6 +75,12 @@ void memory_messages_fini(struct memory_messages *m);
 /* Drop all. */
 void memory_messages_clear(struct memory_messages *m);
 
+/* What a message uses, but for what the allocator adds. */
+static inline size_t memory_message_bytes(const struct store_message *content)
+{
+    return sizeof(struct memory_message) + content->id.length + content->text.length;
+}
+
 /* The conversation of that number; NULL: it has no message. */
 static inline struct memory_conversation *memory_conversation_find(const struct memory_messages *m, uint32_t number)
 {

@@ -12,8 +12,8 @@
  *                    └──▶ memory, for whoever asks   ──settle──▶ dropped
  *
  *             Nobody is to wait for thousands of them. So settling is a run of slices, each within the commit of some
- *             batch, and of at least as many messages as were added since the last one. A run is for what is recent
- *             when it begins. When all of that is settled, its rows of `recent` are deleted, in slices, too.
+ *             batch, and twice as large as what was added since the last one. A run is for what is recent when it
+ *             begins. When all of that is settled, its rows of `recent` are deleted, in slices, too.
  *
  *             The batch whose commit has a slice that fails, fails. From then on slices are transactions of their own,
  *             a second after each failure, until a run comes to its end.
@@ -30,8 +30,8 @@
 
 #define SETTLE_AGAIN_MS 1000
 
-/* To delete a row where it lies among its like is so much cheaper than to copy it. */
-#define CLEAR_FASTER 4
+/* Rows that are deleted at a time, where they lie side by side: more than are added meanwhile. */
+#define CLEAR_ROWS 1024
 
 /* ---- recent ---- */
 
@@ -69,8 +69,11 @@ bool sqlite_message_add(struct store *store, const struct store_message *message
     if (!insert(s, CALL_RECENT_ADD, message))
         return false;
     s->failed = !has_room(s) || !memory_message_add(&s->recent, message);
-    s->added += !s->failed;
-    return !s->failed;
+    if (s->failed)
+        return false;
+    s->added++;
+    s->added_bytes += memory_message_bytes(message);
+    return true;
 }
 
 /* `count` more of the first messages of a conversation will go with the commit. */
@@ -99,7 +102,7 @@ static void leave_or_stay(struct sqlite_store *store, bool leave)
 
 void sqlite_recent_commit(struct sqlite_store *store)
 {
-    store->added = 0;
+    store->added = store->added_bytes = 0;
     store->is_settling = false;
     leave_or_stay(store, true);
 }
@@ -112,6 +115,7 @@ void sqlite_recent_rollback(struct sqlite_store *store)
     if (store->is_settling)
         store->settle_after_ms = clock_monotonic_ms() + SETTLE_AGAIN_MS;
     store->is_settling = false;
+    store->added_bytes = 0;
     for (; store->added > 0; store->added--)
         memory_message_drop(&store->recent, store->recent.newest);
 }
@@ -151,17 +155,19 @@ static bool is_of_run(const struct sqlite_store *store, const struct store_messa
     return message->sequence <= store->run_last;
 }
 
-/* Copy messages of a conversation, *left at most. */
+/* Copy messages of a conversation, until *left bytes of them are. */
 static bool copy_messages(struct sqlite_store *store, struct memory_conversation *conversation, size_t *left)
 {
-    for (uint64_t msg_id = conversation->first; msg_id<conversation->end && * left> 0; msg_id++, --*left) {
+    for (uint64_t msg_id = conversation->first; *left > 0 && msg_id < conversation->end; msg_id++) {
         const struct store_message *message = &memory_ring_at(conversation, msg_id)->message->content;
+        size_t bytes = memory_message_bytes(message);
 
         if (!is_of_run(store, message))
             break;
         if (!insert(store, CALL_SETTLED_ADD, message))
             return false;
         let_leave(store, conversation, 1);
+        *left = bytes < *left ? *left - bytes : 0;
     }
     return true;
 }
@@ -182,14 +188,14 @@ static bool copy_conversations(struct sqlite_store *store, size_t left)
     return true;
 }
 
-/* Delete rows that nobody needs (I3), `count` at most. With none left the run is over, and has worked. */
-static bool clear_recent(struct sqlite_store *store, size_t count)
+/* Delete rows that nobody needs (I3). With none left the run is over, and has worked. */
+static bool clear_recent(struct sqlite_store *store)
 {
     const struct memory_message *oldest = store->recent.oldest;
     struct sqlite_call call = sqlite_call_begin(store, CALL_RECENT_CLEAR);
 
     sqlite_call_number(&call, oldest ? oldest->content.sequence : UINT64_MAX);
-    sqlite_call_number(&call, count);
+    sqlite_call_number(&call, CLEAR_ROWS + 2 * store->added);
     if (!sqlite_call_change(&call))
         return false;
     if (sqlite3_changes(store->database) == 0)
@@ -197,25 +203,18 @@ static bool clear_recent(struct sqlite_store *store, size_t count)
     return true;
 }
 
-/* As many messages as came since the last slice; and so many times as many as recent ones use more memory than they
- * should: those that come may be larger than those that are settled. */
-static size_t slice_messages(const struct sqlite_store *store)
-{
-    return (SETTLE_AFTER_MESSAGES + store->added) * (1 + store->recent.used_bytes / RECENT_MESSAGES_BYTES);
-}
-
 static bool settle_slice(struct sqlite_store *store)
 {
     const struct memory_message *newest = store->recent.newest;
-    size_t count = slice_messages(store);
 
     store->is_settling = true;
-    store->since_slice = 0;
+    store->since_slice_bytes = 0;
     if (store->run_last == 0 && newest) {
         store->run_last = newest->content.sequence;
         store->run_next = 0;
     }
-    return copy_conversations(store, count) && (store->leaving || clear_recent(store, CLEAR_FASTER * count));
+    return copy_conversations(store, 2 * (SETTLE_AFTER_BYTES + store->added_bytes)) &&
+           (store->leaving || clear_recent(store));
 }
 
 static bool is_run_due(const struct sqlite_store *store)
@@ -225,8 +224,8 @@ static bool is_run_due(const struct sqlite_store *store)
 
 void sqlite_settle_when_due(struct sqlite_store *store)
 {
-    store->since_slice += store->added;
-    if (!store->failed && store->since_slice >= SETTLE_AFTER_MESSAGES && is_run_due(store) &&
+    store->since_slice_bytes += store->added_bytes;
+    if (!store->failed && store->since_slice_bytes >= SETTLE_AFTER_BYTES && is_run_due(store) &&
         store->settle_after_ms == 0)
         settle_slice(store);
 }

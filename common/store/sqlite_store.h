@@ -71,7 +71,8 @@ struct sqlite_store {
     /* sqlite_recent.c */
     struct memory_messages recent;
     size_t added;                        /* so many of the newest ones by the open transaction */
-    size_t since_slice;                  /* so many were added since a slice of them was settled */
+    size_t added_bytes;                  /* what they use */
+    size_t since_slice_bytes;            /* so much was added since a slice was settled */
     struct memory_conversation *leaving; /* a list: of these it has settled or purged the first ones */
     uint64_t run_last;                   /* the run settles what was accepted up to this sequence; 0: there is no run */
     uint32_t run_next;                   /* from this conversation on; those below are done */

@@ -317,7 +317,7 @@ static void recent_messages_that_cannot_be_settled(void **state)
     count++;
     assert_all_there(s, count);
     /* Now each transaction begins with a slice, until the run is over, and then with none. */
-    for (int i = 0; i < 200; i++)
+    for (int i = 0; i < 1000; i++)
         set_hash(s, "open");
     assert_in_range(((struct sqlite_store *)s)->recent.used_bytes, 1, 10000); /* the last one */
     assert_int_equal(((struct sqlite_store *)s)->settle_after_ms, 0);
