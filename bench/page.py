@@ -70,13 +70,15 @@ def with_spread(row, figure):
     return f"{median:,.{digits}f}{spread}"
 
 
-def measured_table(figure, scenarios):
+def measured_table(figures, scenarios):
+    """A column a scenario, of one figure; or a column a figure, of one scenario."""
     rows = {(row["server"], row["scenario"]): row for row in measured() if row["scenario"] in scenarios}
     servers = list(dict.fromkeys(server for server, _ in rows))
-    lines = [(server, [with_spread(rows.get((server, scenario)), figure) for scenario in scenarios]) for server in servers]
-    if not any(figure + "_least" in row for row in rows.values()):      # made of others, and so not there for everybody
+    lines = [(server, [with_spread(rows.get((server, scenario)), figure) for scenario in scenarios for figure in figures])
+             for server in servers]
+    if not any(figures[0] + "_least" in row for row in rows.values()):      # made of others, and so not there for everybody
         lines = [line for line in lines if set(line[1]) != {"–"}]
-    return table_of(scenarios, lines)
+    return table_of(scenarios if len(figures) == 1 else figures, lines)
 
 
 def serial_table():
@@ -88,8 +90,8 @@ def serial_table():
 def table(what):
     if what in ("budgets", "serial"):
         return budgets_table() if what == "budgets" else serial_table()
-    figure, _, scenarios = what.partition(" of ")
-    return measured_table(figure, scenarios.split())
+    wanted, _, scenarios = what.partition(" of ")
+    return measured_table(wanted.split(), scenarios.split())
 
 
 def with_tables(text):
