@@ -378,7 +378,7 @@ instructions: $(BUILD)/micro_core ## the same in instructions, counted by callgr
 bench: bench-packages all ## measure the stages, about 10 minutes: docs/benchmarks gets tables and plots (ARGS= for bench/run.py)
 	$(PYTHON) bench/run.py $(ARGS)
 
-bench-peers: peer-packages all ## the stages beside Redis, NATS, Mosquitto, ngIRCd and InspIRCd: about half an hour
+bench-peers: peer-packages all ## the stages beside Redis, NATS, Mosquitto, ngIRCd and InspIRCd: about 45 minutes
 	$(PYTHON) bench/run.py --peers $(ARGS)
 
 bench-quick: all ## what a message costs in system calls, allocations and instructions, against bench/budgets.json

@@ -116,15 +116,16 @@ static bool tell_rows(struct load *load, const char *sql, row_teller tell)
 {
     sqlite3_stmt *statement;
     int result = sqlite3_prepare_v2(load->store->database, sql, -1, &statement, NULL);
+    uint64_t failures = load->store->failures;
     bool taken = true;
 
     if (result != SQLITE_OK)
         return sqlite_failed(load->store, sql);
     while (taken && (result = sqlite3_step(statement)) == SQLITE_ROW)
         taken = tell(load, statement);
-    if (!taken)
+    if (!taken && load->store->failures == failures) /* else it was a question of tell(), and was logged */
         log_error("store: no memory to load what it has");
-    else if (result != SQLITE_DONE)
+    else if (taken && result != SQLITE_DONE)
         taken = sqlite_failed(load->store, sql);
     sqlite3_finalize(statement); /* repeats the result of the last step */
     return taken;
