@@ -13,7 +13,7 @@
  *
  *             Nobody is to wait for thousands of them. So settling is a run of slices, each within the commit of some
  *             batch, and twice as large as what was added since the last one. A run is for what is recent when it
- *             begins. When all of that is settled, its rows of `recent` are deleted, in slices, too.
+ *             begins. What is settled is deleted from `recent`, in slices, too.
  *
  *             The batch whose commit has a slice that fails, fails. From then on slices are transactions of their own,
  *             a second after each failure, until a run comes to its end.
@@ -30,7 +30,10 @@
 
 #define SETTLE_AGAIN_MS 1000
 
-/* Rows that are deleted at a time, where they lie side by side: more than are added meanwhile. */
+/* What waits for a slice may be much after a failure, or when slices were late. */
+#define SLICE_MAX_BYTES (2u << 20)
+
+/* Rows of `recent` that a slice deletes, where they lie side by side; and more where more were added. */
 #define CLEAR_ROWS 1024
 
 /* ---- recent ---- */
@@ -51,15 +54,15 @@ static bool insert(struct sqlite_store *store, enum sqlite_statement statement, 
     return sqlite_call_change(&call);
 }
 
-/* So many are there when they could not be settled, for which there was a reason that was logged. */
+/* There is none when messages could not be settled, for which there was a reason that was logged. */
 static bool has_room(struct sqlite_store *store)
 {
-    bool is_full = store->recent.used_bytes > RECENT_MESSAGES_MAX_BYTES;
-
-    if (is_full && !store->is_full)
+    if (store->recent.used_bytes <= RECENT_MESSAGES_MAX_BYTES)
+        return true;
+    if (!store->is_full)
         log_error("store: no further message is taken before the recent ones can be put in order");
-    store->is_full = is_full;
-    return !is_full;
+    store->is_full = true;
+    return false;
 }
 
 bool sqlite_message_add(struct store *store, const struct store_message *message)
@@ -102,18 +105,20 @@ static void leave_or_stay(struct sqlite_store *store, bool leave)
 
 void sqlite_recent_commit(struct sqlite_store *store)
 {
+    store->is_full &= store->added == 0;
     store->added = store->added_bytes = 0;
     store->is_settling = false;
     leave_or_stay(store, true);
 }
 
-/* Where a run would have to go on is not known any more, so it ends; what it has not settled is for the next one. */
 void sqlite_recent_rollback(struct sqlite_store *store)
 {
     leave_or_stay(store, false);
-    store->run_last = 0;
-    if (store->is_settling)
+    if (store->is_settling) {
+        /* Where the run would have to go on is not known any more. What it has not settled is for the next one. */
+        store->run_last = 0;
         store->settle_after_ms = clock_monotonic_ms() + SETTLE_AGAIN_MS;
+    }
     store->is_settling = false;
     store->added_bytes = 0;
     for (; store->added > 0; store->added--)
@@ -188,45 +193,62 @@ static bool copy_conversations(struct sqlite_store *store, size_t left)
     return true;
 }
 
-/* Delete rows that nobody needs (I3). With none left the run is over, and has worked. */
-static bool clear_recent(struct sqlite_store *store)
+/* Delete rows that nobody needs (I3), of which `count` is about the least. *cleared: there were some. */
+static bool clear_recent(struct sqlite_store *store, size_t count, bool *cleared)
 {
     const struct memory_message *oldest = store->recent.oldest;
     struct sqlite_call call = sqlite_call_begin(store, CALL_RECENT_CLEAR);
 
     sqlite_call_number(&call, oldest ? oldest->content.sequence : UINT64_MAX);
-    sqlite_call_number(&call, CLEAR_ROWS + 2 * store->added);
+    sqlite_call_number(&call, count);
     if (!sqlite_call_change(&call))
         return false;
-    if (sqlite3_changes(store->database) == 0)
-        store->run_last = store->settle_after_ms = 0;
+    *cleared = sqlite3_changes(store->database) > 0;
     return true;
+}
+
+static bool is_full_enough(const struct sqlite_store *store)
+{
+    return store->recent.used_bytes >= RECENT_MESSAGES_BYTES;
+}
+
+/* A run follows the one before while that is still being cleared: on a busy server it would never be. */
+static void begin_run(struct sqlite_store *store)
+{
+    const struct memory_message *newest = store->recent.newest;
+
+    if (newest && (store->run_last == 0 || (store->run_next == UINT32_MAX && is_full_enough(store)))) {
+        store->run_last = newest->content.sequence;
+        store->run_next = 0;
+    }
 }
 
 static bool settle_slice(struct sqlite_store *store)
 {
-    const struct memory_message *newest = store->recent.newest;
+    size_t bytes = store->since_slice_bytes;
+    bool cleared;
 
+    if (bytes > SLICE_MAX_BYTES)
+        bytes = SLICE_MAX_BYTES;
+    if (bytes < store->added_bytes)
+        bytes = store->added_bytes;
     store->is_settling = true;
     store->since_slice_bytes = 0;
-    if (store->run_last == 0 && newest) {
-        store->run_last = newest->content.sequence;
-        store->run_next = 0;
-    }
-    return copy_conversations(store, 2 * (SETTLE_AFTER_BYTES + store->added_bytes)) &&
-           (store->leaving || clear_recent(store));
-}
-
-static bool is_run_due(const struct sqlite_store *store)
-{
-    return store->run_last != 0 || store->recent.used_bytes >= RECENT_MESSAGES_BYTES;
+    begin_run(store);
+    if (!copy_conversations(store, 2 * (SETTLE_AFTER_BYTES + bytes)) ||
+        !clear_recent(store, CLEAR_ROWS + 2 * bytes / sizeof(struct memory_message), &cleared))
+        return false;
+    if (!store->leaving && !cleared)
+        store->run_last = store->settle_after_ms = 0; /* the run is over, and has worked */
+    return true;
 }
 
 void sqlite_settle_when_due(struct sqlite_store *store)
 {
+    if (store->run_last == 0 && !is_full_enough(store))
+        return;
     store->since_slice_bytes += store->added_bytes;
-    if (!store->failed && store->since_slice_bytes >= SETTLE_AFTER_BYTES && is_run_due(store) &&
-        store->settle_after_ms == 0)
+    if (!store->failed && store->settle_after_ms == 0 && store->since_slice_bytes >= SETTLE_AFTER_BYTES)
         settle_slice(store);
 }
 
@@ -241,7 +263,7 @@ bool sqlite_settle(struct sqlite_store *store)
 
 void sqlite_settle_when_late(struct sqlite_store *store)
 {
-    bool has_failed = store->settle_after_ms != 0, is_full = store->recent.used_bytes > RECENT_MESSAGES_MAX_BYTES;
+    bool has_failed = store->settle_after_ms != 0, is_full = store->is_full && is_full_enough(store);
 
     if ((has_failed || is_full) && clock_monotonic_ms() >= store->settle_after_ms)
         sqlite_settle(store);

@@ -64,21 +64,22 @@ struct sqlite_store {
     struct store store; /* first: what the engine holds a pointer to */
     sqlite3 *database;
     sqlite3_stmt *statements[CALL_COUNT];
-    int lock;          /* descriptor; -1: none */
-    bool failed;       /* I3 */
-    int failure;       /* what was logged last, an extended result code; SQLITE_OK: the last commit worked */
-    uint64_t failures; /* since then */
+    int lock;                /* descriptor; -1: none */
+    bool failed;             /* I3 */
+    int failure;             /* what was logged last, an extended result code; SQLITE_OK: the last commit worked */
+    uint64_t failures;       /* since then */
+    uint64_t purge_after_ms; /* CLOCK_MONOTONIC: a purge failed, and is tried again then; 0: it did not */
     /* sqlite_recent.c */
     struct memory_messages recent;
     size_t added;                        /* so many of the newest ones by the open transaction */
     size_t added_bytes;                  /* what they use */
-    size_t since_slice_bytes;            /* so much was added since a slice was settled */
+    size_t since_slice_bytes;            /* so much was added in this run since a slice was settled */
     struct memory_conversation *leaving; /* a list: of these it has settled or purged the first ones */
     uint64_t run_last;                   /* the run settles what was accepted up to this sequence; 0: there is no run */
     uint32_t run_next;                   /* from this conversation on; those below are done */
     bool is_settling;                    /* the open transaction does */
     uint64_t settle_after_ms;            /* CLOCK_MONOTONIC: settling failed, and is tried again then; 0: it did not */
-    bool is_full;                        /* too many could not be settled; that was logged */
+    bool is_full;                        /* a message was not taken, for there were too many; that was logged */
 };
 
 /* ---- the data directory ---- */

@@ -1,5 +1,6 @@
 /* store_sqlite.c - the operations of store.h but for those on messages: most are a call of a prepared statement or two.
  */
+#include "base/clock.h"
 #include "base/log.h"
 #include "store/sqlite_store.h"
 
@@ -9,6 +10,7 @@
 
 /* Rows of a dismissed group that go in one transaction: so few that the next batch of requests hardly waits. */
 #define PURGE_ROWS 500
+#define PURGE_AGAIN_MS 1000
 
 static struct sqlite_store *of(struct store *store)
 {
@@ -38,8 +40,8 @@ bool sqlite_commit(struct sqlite_store *store)
     if (!sqlite_call_change(&call))
         return false;
     sqlite_recent_commit(store);
-    if (store->settle_after_ms != 0)
-        return true; /* it works again when the recent messages could be settled */
+    if (store->settle_after_ms != 0 || store->purge_after_ms != 0)
+        return true; /* it works again when these do */
     if (store->failure != SQLITE_OK)
         log_info("store: works again, after %" PRIu64 " failure(s)", store->failures);
     store->failure = SQLITE_OK;
@@ -245,7 +247,7 @@ static bool purge_slice(struct store *store, uint32_t conversation, bool *more)
     return more_recent || change1(store, CALL_PURGE_DONE, conversation);
 }
 
-static bool purge(struct store *store, bool *more)
+static bool purge_some(struct store *store, bool *more)
 {
     uint32_t conversation;
 
@@ -257,6 +259,21 @@ static bool purge(struct store *store, bool *more)
         return true;
     sqlite_rollback(of(store));
     return false;
+}
+
+/* Not more often than once a second while it fails: it is asked for after each batch. */
+static bool purge(struct store *store, bool *more)
+{
+    struct sqlite_store *s = of(store);
+    bool purged;
+
+    if (s->purge_after_ms != 0 && clock_monotonic_ms() < s->purge_after_ms)
+        return false;
+    s->purge_after_ms = 0;
+    purged = purge_some(store, more);
+    if (!purged)
+        s->purge_after_ms = clock_monotonic_ms() + PURGE_AGAIN_MS;
+    return purged;
 }
 
 /* ---- open, free ---- */

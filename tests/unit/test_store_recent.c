@@ -112,7 +112,12 @@ static void every_state_of_a_run_answers(void **state)
     (void)state;
     add(1, count);
     do {
+        uint64_t run_last = ((struct sqlite_store *)store)->run_last;
+
         assert_in_range(count, EACH, EACH + 20);
+        assert_true(store->operations->begin(store));
+        store->operations->rollback(store); /* of something else: the run goes on */
+        assert_int_equal(((struct sqlite_store *)store)->run_last, run_last);
         assert_true(support_settle_slice(store));
         assert_all_have(count);
         count++;
@@ -215,12 +220,39 @@ static void short_messages_and_then_long_ones(void **state)
     (void)state;
     memset(large, 'x', sizeof large - 1);
     add(1, count);
-    for (uint64_t n = 1; n <= 10000; n++) {
+    for (uint64_t n = 1; n <= 5000; n++) {
         assert_true(support_message_commit(store, 100, 1, n, n, ABOVE_ALL + n, "", large));
         assert_in_range(recent->used_bytes, 0, RECENT_MESSAGES_BYTES * 2);
     }
+    for (uint64_t n = 5001, batch = 0; batch < 20; batch++) {
+        assert_true(store->operations->begin(store));
+        for (uint64_t last = n + (batch % 2 ? 4096 : 1000); n < last; n++)
+            assert_true(support_message_add(store, 100, 1, n, n, ABOVE_ALL + n, "", large));
+        assert_true(store->operations->commit(store));
+    }
     assert_all_have(count);
-    assert_int_equal(support_count(store, 100), 10000);
+    assert_int_equal(support_count(store, 100), 5000 + 10 * (1000 + 4096));
+    assert_in_range(rows_of("recent"), 0, 10000);
+}
+
+/* After a failure slices are transactions of their own, before those of a busy server, which gets all its messages in. */
+static void a_busy_server_recovers_from_a_failure(void **state)
+{
+    struct sqlite_store *s = (struct sqlite_store *)store;
+    uint64_t count = 0;
+    int batches = 0;
+
+    (void)state;
+    s->settle_after_ms = UINT64_MAX; /* as long as it is not tried again */
+    for (; s->recent.used_bytes < RECENT_MESSAGES_MAX_BYTES / 2; count += 200)
+        add(count + 1, count + 200);
+    s->settle_after_ms = 1;
+    for (; s->settle_after_ms != 0; count += 200) {
+        add(count + 1, count + 200);
+        assert_in_range(batches++, 0, 200);
+    }
+    assert_in_range(s->recent.used_bytes, 0, RECENT_MESSAGES_BYTES * 2);
+    assert_all_have(count);
 }
 
 /* A conversation that goes on keeps no memory for the messages that it once had. */
@@ -270,6 +302,7 @@ int main(void)
         cmocka_unit_test_prestate_setup_teardown(a_group_is_purged_in_the_middle_of_a_run, set_up, tear_down, &restart),
         cmocka_unit_test_setup_teardown(what_is_recent_is_bounded, set_up, tear_down),
         cmocka_unit_test_setup_teardown(short_messages_and_then_long_ones, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_busy_server_recovers_from_a_failure, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_was_settled_leaves_no_memory, set_up, tear_down),
     };
 
