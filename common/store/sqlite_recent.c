@@ -16,7 +16,7 @@
  *             begins. What is settled is deleted from `recent`, in slices, too.
  *
  *             The batch whose commit has a slice that fails, fails. From then on slices are transactions of their own,
- *             a second after each failure, until a run comes to its end.
+ *             a second after each failure, until a run has copied all.
  * Invariants. I1  memory has the messages that are in `recent` and not in `message`. (Of a dismissed conversation it may
  *                 have others: nobody asks for them.)
  *             I2  of a conversation, what memory has was accepted after all that `message` has.
@@ -216,8 +216,11 @@ static bool is_full_enough(const struct sqlite_store *store)
 static void begin_run(struct sqlite_store *store)
 {
     const struct memory_message *newest = store->recent.newest;
+    bool has_copied = store->run_last != 0 && store->run_next == UINT32_MAX;
 
-    if (newest && (store->run_last == 0 || (store->run_next == UINT32_MAX && is_full_enough(store)))) {
+    if (has_copied)
+        store->settle_after_ms = 0;
+    if (newest && (store->run_last == 0 || (has_copied && is_full_enough(store)))) {
         store->run_last = newest->content.sequence;
         store->run_next = 0;
     }
@@ -239,7 +242,7 @@ static bool settle_slice(struct sqlite_store *store)
         !clear_recent(store, CLEAR_ROWS + 2 * bytes / sizeof(struct memory_message), &cleared))
         return false;
     if (!store->leaving && !cleared)
-        store->run_last = store->settle_after_ms = 0; /* the run is over, and has worked */
+        store->run_last = store->settle_after_ms = 0; /* the run is over: there is nothing left that could fail */
     return true;
 }
 
